@@ -1,0 +1,58 @@
+"""RL² on the bandits of its paper: `rl2_bandits.py --pulls 10 --arms 5` (Duan et al. 2016, table 1)."""
+
+import shlex
+import sys
+
+from common import Recipe, arguments, train_and_judge
+
+# Per number of pulls: hyper-parameters, meta-iterations.
+BUDGETS = {
+    10: ({"tasks": 1024, "hidden": 64, "learning_rate": 3e-3, "entropy": 0.01, "decay": 1000}, 1000),
+    100: ({"tasks": 128, "hidden": 64, "learning_rate": 3e-3, "entropy": 0.01, "decay": 2300}, 2300),
+    500: ({"tasks": 64, "hidden": 128, "learning_rate": 3e-3, "entropy": 0.01, "decay": 600}, 600),
+}
+# (pulls, arms): target, the paper's RL², and what bounds or rivals it. The Bayes optima are exact (dynamic programming
+# over the posterior); Gittins' figures are the paper's.
+CELLS = {
+    (10, 5): (">= 6.6", 6.7, (("Bayes optimum", 6.660), ("Gittins", 6.6))),
+    (10, 10): (">= 6.6", 6.7, (("Bayes optimum", 6.714), ("Gittins", 6.6))),
+    (100, 5): (">= 78.3", 78.7, (("Gittins", 78.3),)),
+    (100, 10): (">= 82.8", 83.5, (("Gittins", 82.8),)),
+    (500, 5): (">= 401.6", 401.6, (("Gittins", 405.8),)),
+    (500, 10): (">= 432.5", 432.5, (("Gittins", 437.8),)),
+    (500, 50): (">= 438.9", 438.9, (("Gittins", 463.7),)),
+}
+
+
+def recipe(pulls: int, arms: int) -> Recipe:
+    hyperparameters, iterations = BUDGETS[pulls]
+    target, published, bounds = CELLS[pulls, arms]
+    return Recipe(
+        name=f"rl2_bandit_{pulls}_{arms}",
+        title=f"RL², bandit, {pulls} pulls × {arms} arms",
+        algorithm="rl2",
+        benchmark="bandit",
+        settings={"arms": arms, "pulls": pulls},
+        hyperparameters=hyperparameters,
+        iterations=iterations,
+        metric="total reward per trial",
+        target=target,
+        published=published,
+        source="Duan et al. 2016",
+        bounds=bounds,
+        evaluation={"tasks": 4000, "seed": 1},
+    )
+
+
+def main() -> None:
+    parser = arguments(__doc__ or "")
+    parser.add_argument("--pulls", type=int, choices=sorted({p for p, _ in CELLS}), required=True)
+    parser.add_argument("--arms", type=int, choices=sorted({a for _, a in CELLS}), required=True)
+    options = parser.parse_args()
+    if (options.pulls, options.arms) not in CELLS:
+        parser.error(f"the paper has no cell with {options.pulls} pulls and {options.arms} arms")
+    train_and_judge(recipe(options.pulls, options.arms), options, shlex.join(["python", *sys.argv]))
+
+
+if __name__ == "__main__":
+    main()

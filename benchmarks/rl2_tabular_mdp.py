@@ -1,0 +1,25 @@
+"""RL² on the random tabular MDPs of its paper, n = 10 episodes: `python benchmarks/rl2_tabular_mdp.py`."""
+
+import shlex
+import sys
+
+from common import Recipe, arguments, train_and_judge
+
+RECIPE = Recipe(
+    name="rl2_tabular_mdp_10",
+    title="RL², tabular MDP, 10 episodes",
+    algorithm="rl2",
+    benchmark="tabular-mdp",
+    settings={"episodes": 10},
+    hyperparameters={"tasks": 128, "hidden": 128, "learning_rate": 2e-3, "entropy": 0.01, "decay": 1200},
+    iterations=1200,
+    metric="total reward per trial",
+    target=">= 150",
+    published=156.2,
+    source="Duan et al. 2016",
+    bounds=(("MDP known", 218.9), ("PSRL", 138.1)),
+    evaluation={"tasks": 4000, "seed": 1},
+)
+
+if __name__ == "__main__":
+    train_and_judge(RECIPE, arguments(__doc__ or "").parse_args(), shlex.join(["python", *sys.argv]))

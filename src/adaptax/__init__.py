@@ -1,0 +1,50 @@
+"""adaptax: meta-reinforcement learning on JAX.
+
+import adaptax
+agent = adaptax.train("maml", "navigation", out="runs/nav")
+agent = adaptax.load("runs/nav")          # begin / act / adapt, and evaluate
+"""
+
+from .api import Trained, algorithm, benchmark, load, train
+from .types import (
+    Agent,
+    Algorithm,
+    Benchmark,
+    Decision,
+    Environment,
+    Outcome,
+    Plan,
+    Rollout,
+    Spec,
+    TaskDistribution,
+    Tasks,
+    TaskSet,
+    Timestep,
+    Trial,
+    UserError,
+)
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Agent",
+    "Algorithm",
+    "Benchmark",
+    "Decision",
+    "Environment",
+    "Outcome",
+    "Plan",
+    "Rollout",
+    "Spec",
+    "TaskDistribution",
+    "TaskSet",
+    "Tasks",
+    "Timestep",
+    "Trained",
+    "Trial",
+    "UserError",
+    "algorithm",
+    "benchmark",
+    "load",
+    "train",
+]

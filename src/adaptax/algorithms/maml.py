@@ -1,0 +1,275 @@
+"""MAML for reinforcement learning (Finn et al. 2017, algorithm 3), with an Adam or PPO outer step.
+
+A policy π_θ meets a task, acts for one round, takes a policy-gradient step on what it saw, and acts again:
+
+    inner   θ' = θ − α ∘ ∇_θ L(θ; D),        L(θ; D) = −mean( log π_θ(a|s) Â )
+    outer   minimise over θ  Σ_tasks L_PPO(θ'; D') ,   the gradient taken through θ' exactly
+
+D is the round before a step and D' the round after the last one. Â are standardised advantages over the linear feature
+baseline, fitted per task and round on the same data. The outer gradient is (I − α H) ∇L_PPO(θ'): a Hessian-vector
+product (`ops.inner`). The log standard deviation of the actions is part of θ and is adapted too. The outer ratio is
+against the stored log-probabilities of the adapted policy that collected D'; with `epochs` 1 it is exactly 1 and the
+outer step is Adam on the bare policy gradient; with more, every epoch recomputes the inner steps from the stored D
+with the current θ (PPO-clip).
+
+Variants by value: FOMAML (`first_order`), ANIL (`adapt_only_head`; Raghu et al. 2020), Meta-SGD (`learn_step_sizes`;
+Li et al. 2017). Differences from the paper: Adam or PPO in place of TRPO, and with it a floor under the standard
+deviation and a gradient clip. As in the authors' code, steps after the first one at meta-test are halved
+(`later_step_scale`), and what would follow a time limit is not bootstrapped: the baseline sees the time, and the
+objective is the finite-horizon return.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from ..nets.mlp import mlp
+from ..nets.network import Network
+from ..ops import baseline, distributions, inner, policy_losses, returns
+from ..ops.tasks import map_tasks, mean_gradient
+from ..types import (
+    Array,
+    Decision,
+    Key,
+    Memory,
+    Metrics,
+    Params,
+    Plan,
+    Rollout,
+    Spec,
+    Timestep,
+    Trial,
+    check_range,
+)
+
+
+class Policy(NamedTuple):
+    """θ: what the inner step adapts."""
+
+    network: Params
+    log_std: Array  # [D]; empty for discrete actions
+
+
+class MAMLParams(NamedTuple):
+    policy: Policy
+    step_sizes: Policy  # α of every parameter
+
+
+class MAMLAdapted(NamedTuple):
+    """φ and how many inner steps led to it."""
+
+    policy: Policy
+    steps: Array
+
+
+class MAMLState(NamedTuple):
+    params: MAMLParams
+    optimizer: Any
+    iteration: Array
+
+
+class Extras(NamedTuple):
+    log_probability: Array
+
+
+class Batch(NamedTuple):
+    """One round as the losses see it: leaves [B, T, ...]."""
+
+    observation: Array
+    action: Array
+    log_probability: Array
+    advantage: Array
+
+
+@dataclass(frozen=True)
+class MAML:
+    """MAML with a policy-gradient inner step."""
+
+    spec: Spec
+    """What the environment looks like."""
+    tasks: int = 20
+    """Tasks per meta-iteration."""
+    streams: int = 20
+    """Trajectories per task and round."""
+    steps: int = 0
+    """Environment steps per trajectory and round; 0: one full-length trial of the benchmark's protocol."""
+    inner_steps: int = 1
+    """Gradient steps during meta-training."""
+    step_size: float = 0.1
+    """α of the inner step (the initial one, when step sizes are learned)."""
+    later_step_scale: float = 0.5
+    """Factor on α at every inner step after those of meta-training."""
+    hidden: tuple[int, ...] = (100, 100)
+    """Hidden units of the policy's layers."""
+    discount: float = 0.99
+    """γ."""
+    trace: float = 1.0
+    """λ of the generalized advantage estimate."""
+    learning_rate: float = 1e-3
+    """Adam's step size in the outer loop."""
+    decay: int = 0
+    """Meta-iterations over which the outer step size goes linearly to zero; 0: never."""
+    epochs: int = 1
+    """Outer gradient steps on one meta-batch: 1 is Adam on the policy gradient, more is PPO."""
+    clip: float = 0.2
+    """ε of the outer clipped probability ratio (it acts from the second epoch on)."""
+    gradient_clip: float = 1.0
+    """Largest global norm of an outer gradient."""
+    initial_std: float = 1.0
+    """Standard deviation of the actions before training (Box action spaces)."""
+    minimum_std: float = 0.1
+    """Floor under the standard deviation of the actions, adapted or not."""
+    first_order: bool = False
+    """Treat inner gradients as constants (FOMAML)."""
+    adapt_only_head: bool = False
+    """Adapt the last layer only (ANIL)."""
+    learn_step_sizes: bool = False
+    """Learn α of every parameter (Meta-SGD)."""
+
+    def __post_init__(self) -> None:
+        for name in ("tasks", "streams", "epochs"):
+            check_range(name, getattr(self, name), 1)
+        for name in ("steps", "inner_steps", "decay", "step_size", "later_step_scale"):
+            check_range(name, getattr(self, name), 0)
+        for name in ("learning_rate", "gradient_clip", "clip", "initial_std", "minimum_std"):
+            check_range(name, getattr(self, name), 0, above=True)
+        for name in ("discount", "trace"):
+            check_range(name, getattr(self, name), 0, 1)
+        for width in self.hidden:
+            check_range("hidden", width, 1)
+        distributions.outputs_needed(self.spec.action_space)
+        distributions.flat_size(self.spec.observation_space)
+
+    @property
+    def plan(self) -> Plan:
+        rounds = self.inner_steps + 1
+        steps = self.steps or self.spec.horizon * self.spec.episodes
+        return Plan(self.tasks, rounds, self.streams, steps, lifetime=rounds)
+
+    @property
+    def _network(self) -> Network:
+        inputs = distributions.flat_size(self.spec.observation_space)
+        outputs = distributions.outputs_needed(self.spec.action_space)
+        return mlp((inputs, *self.hidden, outputs))
+
+    # --- how the agent faces one task ---
+
+    def begin(self, params: MAMLParams, key: Key) -> MAMLAdapted:
+        return MAMLAdapted(params.policy, jnp.zeros((), jnp.int32))
+
+    def start(self, params: MAMLParams) -> Memory:
+        return ()
+
+    def act(
+        self, params: MAMLParams, adapted: MAMLAdapted, memory: Memory, timestep: Timestep, key: Key
+    ) -> tuple[Decision, Memory]:
+        observation = distributions.flatten(self.spec.observation_space, timestep.observation)
+        policy = self._distribution(adapted.policy, observation)
+        action = policy.sample(key)
+        return Decision(action, Extras(policy.log_probability(action))), memory
+
+    def adapt(self, params: MAMLParams, adapted: MAMLAdapted, rollout: Rollout, key: Key) -> MAMLAdapted:
+        return self._adapt(params, adapted, self._advantages(rollout))
+
+    def _adapt(self, params: MAMLParams, adapted: MAMLAdapted, batch: Batch) -> MAMLAdapted:
+        """θ' = θ − α ∘ ∇_θ L(θ; D)."""
+        later = jnp.where(adapted.steps < self.inner_steps, 1.0, self.later_step_scale)
+        step_sizes = jax.tree.map(lambda a: a * later, self._masked(params.step_sizes))
+        step = inner.first_order_step if self.first_order else inner.gradient_step
+        policy = step(self.inner_loss, adapted.policy, step_sizes, batch)
+        return MAMLAdapted(policy, adapted.steps + 1)
+
+    def _masked(self, step_sizes: Policy) -> Policy:
+        """ANIL: the body's step size is zero, which makes the same exact derivative serve."""
+        if not self.adapt_only_head:
+            return step_sizes
+        body = jax.tree.map(jnp.zeros_like, step_sizes.network[:-1])
+        return step_sizes._replace(network=(*body, step_sizes.network[-1]))
+
+    def _distribution(self, policy: Policy, observation: Array) -> distributions.Distribution:
+        outputs, _ = self._network.apply(policy.network, (), observation)
+        log_std = jnp.maximum(policy.log_std, math.log(self.minimum_std))
+        return distributions.action_distribution(self.spec.action_space, outputs, log_std)
+
+    def _advantages(self, rollout: Rollout) -> Batch:
+        """The round [B, T] with standardised advantages over the linear baseline fitted on it."""
+
+        def over_time(x: Array) -> Array:  # [B, T] <-> [T, B]
+            return jnp.swapaxes(x, 0, 1)
+
+        observation = distributions.flatten(self.spec.observation_space, rollout.timestep.observation)
+        first, reward = over_time(rollout.timestep.first), over_time(rollout.reward)
+        ended = over_time(rollout.terminated | rollout.truncated)
+        reached = returns.discounted_returns(reward, ended, self.discount)
+        inputs = baseline.features(observation, over_time(returns.steps_since(first)))
+        values = over_time(baseline.fit_predict(inputs, over_time(reached)))
+        following = jnp.concatenate([values[1:], jnp.zeros_like(values[:1])])
+        advantage = returns.generalized_advantages(reward, values, following, ended, ended, self.discount, self.trace)
+        return Batch(
+            observation,
+            rollout.decision.action,
+            rollout.decision.extras.log_probability,
+            over_time(returns.standardize(advantage)),
+        )
+
+    def inner_loss(self, policy: Policy, batch: Batch) -> Array:
+        """L(θ; D) = −mean(log π_θ(a|s) Â)."""
+        logs = self._distribution(policy, batch.observation).log_probability(batch.action)
+        return policy_losses.log_probability_loss(logs, batch.advantage)
+
+    # --- how meta-parameters learn from many tasks ---
+
+    def init(self, key: Key) -> MAMLState:
+        log_std = distributions.initial_log_std(self.spec.action_space, math.log(self.initial_std))
+        policy = Policy(self._network.init(key), log_std)
+        params = MAMLParams(policy, jax.tree.map(lambda p: jnp.full_like(p, self.step_size), policy))
+        return MAMLState(params, self._optimizer.init(self._learned(params)), jnp.zeros((), jnp.int32))
+
+    @property
+    def _optimizer(self) -> optax.GradientTransformation:
+        rate = self.learning_rate
+        if self.decay:
+            rate = optax.linear_schedule(self.learning_rate, 0.0, self.decay * self.epochs)
+        return optax.chain(optax.clip_by_global_norm(self.gradient_clip), optax.adam(rate))
+
+    def _learned(self, params: MAMLParams) -> Params:
+        return params if self.learn_step_sizes else params.policy
+
+    def _with(self, params: MAMLParams, learned: Params) -> MAMLParams:
+        return learned if self.learn_step_sizes else params._replace(policy=learned)
+
+    def update(self, state: MAMLState, trials: Trial, key: Key) -> tuple[MAMLState, Metrics]:
+        batches = map_tasks(lambda trial: jax.lax.map(self._advantages, trial.rollouts), trials)
+
+        def improve(carry: tuple[Params, Any], _: None) -> tuple[tuple[Params, Any], Metrics]:
+            learned, optimizer = carry
+            slope, metrics = mean_gradient(
+                lambda learned, rounds: self.loss(self._with(state.params, learned), rounds), learned, batches
+            )
+            step, optimizer = self._optimizer.update(slope, optimizer, learned)
+            metrics = jax.tree.map(jnp.mean, metrics) | {"gradient_norm": optax.tree.norm(slope)}
+            return (optax.apply_updates(learned, step), optimizer), metrics
+
+        carry = (self._learned(state.params), state.optimizer)
+        (learned, optimizer), metrics = jax.lax.scan(improve, carry, length=self.epochs)
+        metrics = jax.tree.map(jnp.mean, metrics)
+        return MAMLState(self._with(state.params, learned), optimizer, state.iteration + 1), metrics
+
+    def loss(self, params: MAMLParams, rounds: Batch) -> tuple[Array, Metrics]:
+        """L_PPO(θ'; D') of one task, θ' from the rounds [R, B, T] before the last; and its terms."""
+        adapted = MAMLAdapted(params.policy, jnp.zeros((), jnp.int32))
+        for index in range(self.inner_steps):
+            adapted = self._adapt(params, adapted, jax.tree.map(lambda x, i=index: x[i], rounds))
+        query = jax.tree.map(lambda x: x[-1], rounds)
+        policy = self._distribution(adapted.policy, query.observation)
+        logs = policy.log_probability(query.action)
+        loss = policy_losses.clipped_loss(logs, query.log_probability, query.advantage, self.clip)
+        return loss, {
+            "loss": loss,
+            "entropy": jnp.mean(policy.entropy()),
+            "divergence": policy_losses.approximate_divergence(logs, query.log_probability),
+        }

@@ -1,0 +1,263 @@
+"""RL²: a recurrent policy that learns to learn (Duan et al. 2016; Wang et al. 2016), trained with PPO.
+
+The policy π_θ(a_t | h_t) reads (φ(s_t), a_{t−1}, r_{t−1}, first_t) into its hidden state h_t, which lives for the whole
+trial of n episodes on one task: the learned algorithm is the recurrence, and nothing is adapted otherwise. The
+objective is the discounted return of the trial; neither the discount nor the advantage stops where an episode ends.
+
+    maximise E_task E_trial [ Σ_t γ^t r_t ]      by PPO-clip (Schulman et al. 2017, eq. 7 and 9)
+
+Differences from the paper: PPO with Adam in place of its TRPO; the value function shares the recurrence; tanh cells
+without weight normalisation. With `episodes` left out, a trial has the benchmark's own number of episodes.
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from ..nets import recurrent_network
+from ..nets.network import Network, uniform_weights
+from ..ops import distributions, minibatches, policy_losses, returns
+from ..types import (
+    Adapted,
+    Array,
+    Decision,
+    Key,
+    Memory,
+    Metrics,
+    Params,
+    Plan,
+    Rollout,
+    Spec,
+    Timestep,
+    Trial,
+    check_range,
+)
+
+
+class RL2Params(NamedTuple):
+    recurrence: Params
+    heads: Array  # [hidden, outputs + 1]: the policy's outputs and the value
+    bias: Array
+    log_std: Array  # [D]; empty for discrete actions
+
+
+class RL2State(NamedTuple):
+    params: RL2Params
+    optimizer: Any
+    iteration: Array
+
+
+class Extras(NamedTuple):
+    """What PPO needs to know of a decision; all [...]."""
+
+    log_probability: Array
+    value: Array
+
+
+class Batch(NamedTuple):
+    """Whole trials, time first: [T, S, ...] with S streams of all tasks; `memory` [S, ...]."""
+
+    inputs: Array
+    action: Array
+    log_probability: Array
+    value: Array
+    advantage: Array
+    target: Array
+    memory: Memory
+
+
+@dataclass(frozen=True)
+class RL2:
+    """RL² with PPO."""
+
+    spec: Spec
+    """What the environment looks like."""
+    tasks: int = 256
+    """Tasks per meta-iteration."""
+    streams: int = 1
+    """Independent trials on each task."""
+    episodes: int = 0
+    """Episodes per trial; 0: as many as the benchmark's protocol says."""
+    network: str = "gru"
+    """The recurrent network: gru or lstm."""
+    hidden: int = 128
+    """Hidden units of the recurrent network."""
+    discount: float = 0.99
+    """γ, over the whole trial."""
+    trace: float = 0.95
+    """λ of the generalized advantage estimate."""
+    clip: float = 0.2
+    """ε of the clipped probability ratio."""
+    epochs: int = 4
+    """Passes over the collected trials in one meta-iteration."""
+    minibatches: int = 4
+    """Parts into which each pass is cut (whole trials)."""
+    learning_rate: float = 1e-3
+    """Adam's step size."""
+    decay: int = 0
+    """Meta-iterations over which the step size and the entropy bonus go linearly to zero; 0: never."""
+    entropy: float = 0.0
+    """Weight of the entropy bonus."""
+    value_weight: float = 0.5
+    """Weight of the value loss."""
+    gradient_clip: float = 0.5
+    """Largest global norm of a gradient."""
+
+    def __post_init__(self) -> None:
+        for name in ("tasks", "streams", "hidden", "epochs", "minibatches"):
+            check_range(name, getattr(self, name), 1)
+        for name in ("episodes", "decay", "entropy", "value_weight"):
+            check_range(name, getattr(self, name), 0)
+        for name in ("learning_rate", "gradient_clip", "clip"):
+            check_range(name, getattr(self, name), 0, above=True)
+        for name in ("discount", "trace"):
+            check_range(name, getattr(self, name), 0, 1)
+        check_range("minibatches", self.minibatches, 1, self.tasks * self.streams)
+        distributions.outputs_needed(self.spec.action_space)
+        recurrent_network(self.network)
+
+    @property
+    def plan(self) -> Plan:
+        steps = (self.episodes or self.spec.episodes) * self.spec.horizon
+        return Plan(self.tasks, rounds=1, streams=self.streams, steps=steps, lifetime=1)
+
+    @property
+    def _recurrence(self) -> Network:
+        inputs = distributions.flat_size(self.spec.observation_space)
+        inputs += 2 * distributions.flat_size(self.spec.action_space) + 2
+        return recurrent_network(self.network)(inputs, self.hidden, self.plan.steps)
+
+    # --- how the agent faces one task ---
+
+    def begin(self, params: RL2Params, key: Key) -> Adapted:
+        return ()
+
+    def start(self, params: RL2Params) -> Memory:
+        return self._recurrence.start(params.recurrence)
+
+    def act(
+        self, params: RL2Params, adapted: Adapted, memory: Memory, timestep: Timestep, key: Key
+    ) -> tuple[Decision, Memory]:
+        hidden, memory = self._recurrence.apply(params.recurrence, memory, self._perceive(timestep))
+        policy, value = self._heads(params, hidden)
+        action = policy.sample(key)
+        return Decision(action, Extras(policy.log_probability(action), value)), memory
+
+    def adapt(self, params: RL2Params, adapted: Adapted, rollout: Rollout, key: Key) -> Adapted:
+        return adapted
+
+    def _perceive(self, timestep: Timestep) -> Array:
+        """(φ(s_t), a_{t−1}, r_{t−1} a_{t−1}, r_{t−1}, first_t) as one vector [..., I].
+
+        The product tells no more than its factors, but a cell adds up its inputs, and which reward came from which
+        action is what it has to count.
+        """
+        spec = self.spec
+        observation = distributions.flatten(spec.observation_space, timestep.observation)
+        action = distributions.flatten(spec.action_space, timestep.action)
+        first = timestep.first.astype(jnp.float32)
+        reward = timestep.reward[..., None]
+        return jnp.concatenate([observation, action, reward * action, reward, first[..., None]], axis=-1)
+
+    def _heads(self, params: RL2Params, hidden: Array) -> tuple[distributions.Distribution, Array]:
+        outputs = hidden @ params.heads + params.bias
+        policy = distributions.action_distribution(self.spec.action_space, outputs[..., :-1], params.log_std)
+        return policy, outputs[..., -1] * self._value_scale
+
+    @property
+    def _value_scale(self) -> float:
+        """Σ_t γ^t over a trial: the value head's unit, so that Adam's first steps are as long as the returns are."""
+        steps = self.plan.steps
+        return steps if self.discount == 1 else (1 - self.discount**steps) / (1 - self.discount)
+
+    # --- how meta-parameters learn from many tasks ---
+
+    def init(self, key: Key) -> RL2State:
+        recurrence_key, policy_key, value_key = jax.random.split(key, 3)
+        outputs = distributions.outputs_needed(self.spec.action_space)
+        policy = uniform_weights(policy_key, self.hidden, outputs, scale=0.01)
+        value = uniform_weights(value_key, self.hidden, 1)
+        params = RL2Params(
+            self._recurrence.init(recurrence_key),
+            jnp.concatenate([policy, value], axis=1),
+            jnp.zeros((outputs + 1,), jnp.float32),
+            distributions.initial_log_std(self.spec.action_space),
+        )
+        return RL2State(params, self._optimizer.init(params), jnp.zeros((), jnp.int32))
+
+    @property
+    def _optimizer(self) -> optax.GradientTransformation:
+        rate = self.learning_rate
+        if self.decay:
+            updates = self.decay * self.epochs * self.minibatches
+            rate = optax.linear_schedule(self.learning_rate, 0.0, updates)
+        return optax.chain(optax.clip_by_global_norm(self.gradient_clip), optax.adam(rate, eps=1e-5))
+
+    def update(self, state: RL2State, trials: Trial, key: Key) -> tuple[RL2State, Metrics]:
+        batch = self._prepare(state.params, trials)
+        weight = self.entropy * self._remaining(state.iteration)
+
+        def improve(carry: tuple[RL2Params, Any], part: Batch) -> tuple[tuple[RL2Params, Any], Metrics]:
+            params, optimizer = carry
+            slope, metrics = jax.grad(self.loss, has_aux=True)(params, part, weight)
+            step, optimizer = self._optimizer.update(slope, optimizer, params)
+            stepped: Any = optax.apply_updates(params, step)
+            return (stepped, optimizer), metrics
+
+        (params, optimizer), metrics = minibatches.epochs(
+            improve, (state.params, state.optimizer), batch, key, self.epochs, self.minibatches
+        )
+        metrics = jax.tree.map(jnp.mean, metrics)
+        return RL2State(params, optimizer, state.iteration + 1), metrics
+
+    def _remaining(self, iteration: Array) -> Array:
+        if not self.decay:
+            return jnp.ones((), jnp.float32)
+        return jnp.maximum(1.0 - iteration.astype(jnp.float32) / self.decay, 0.0)
+
+    def _prepare(self, params: RL2Params, trials: Trial) -> Batch:
+        """Advantages over whole trials, and all streams of all tasks side by side."""
+        rollouts = jax.tree.map(lambda x: x[:, 0], trials.rollouts)  # one round [N, B, T]
+
+        def time_first(x: Array) -> Array:  # [N, B, T, ...] -> [T, N·B, ...]
+            return jnp.moveaxis(x, 2, 0).reshape(x.shape[2], -1, *x.shape[3:])
+
+        extras = jax.tree.map(time_first, rollouts.decision.extras)
+        reward = time_first(rollouts.reward)
+        # The trial ends with its last step and is worth nothing after; inside it, nothing ends.
+        over = jnp.zeros_like(reward, bool).at[-1].set(True)
+        following = jnp.concatenate([extras.value[1:], jnp.zeros_like(extras.value[:1])])
+        advantage = returns.generalized_advantages(
+            reward, extras.value, following, over, over, self.discount, self.trace
+        )
+        return Batch(
+            time_first(self._perceive(rollouts.timestep)),
+            time_first(rollouts.decision.action),
+            extras.log_probability,
+            extras.value,
+            returns.standardize(advantage),
+            advantage + extras.value,
+            jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), rollouts.memory),
+        )
+
+    def loss(self, params: RL2Params, batch: Batch, entropy_weight: Array) -> tuple[Array, Metrics]:
+        """PPO's loss over some trials, and its terms."""
+        hidden, _ = self._recurrence.unroll(params.recurrence, batch.memory, batch.inputs)
+        policy, value = self._heads(params, hidden)
+        logs = policy.log_probability(batch.action)
+        surrogate = policy_losses.clipped_loss(logs, batch.log_probability, batch.advantage, self.clip)
+        # The unexplained part of the targets' variance: its gradient stays of the size of the surrogate's, which
+        # shares the recurrence and the gradient clip, whatever the unit and length of the returns.
+        error = jnp.mean(jnp.square(value - batch.target)) / (jnp.var(batch.target) + 1e-8)
+        entropy = jnp.mean(policy.entropy())
+        loss = surrogate + self.value_weight * error - entropy_weight * entropy
+        divergence = policy_losses.approximate_divergence(logs, batch.log_probability)
+        return loss, {
+            "loss": loss,
+            "value_error": error,
+            "entropy": entropy,
+            "divergence": divergence,
+        }

@@ -1,0 +1,206 @@
+"""`adaptax train`: from names and flags to a run directory, and on from where a run stopped."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import jax
+import tyro
+
+from .. import api, registry
+from ..report import read_evaluation
+from ..report.tables import amount, evaluation_table, plain, success_table
+from ..report.tables import settings as settings_text
+from ..run import checkpoint
+from ..run.train import Settings
+from ..types import Algorithm, UserError, check_range
+from .options import Chosen, leading_names, parse
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """Meta-train, then evaluate on held-out tasks; everything is written to a run directory.
+
+    Ctrl-C stops after the iteration at hand, writes a checkpoint and says how to go on.
+    """
+
+    seed: int = 0
+    """Seed of the run."""
+    seeds: int = 1
+    """Train this many seeds at once: seed, seed + 1, …"""
+    iterations: Annotated[int, tyro.conf.arg(metavar="N")] = 500
+    """Meta-iterations in all; more of them extend a run that is resumed."""
+    steps: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")] = None
+    """Environment steps in all, in place of --iterations; rounded up to whole meta-iterations."""
+    out: Annotated[str | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")] = None
+    """The run directory (default: runs/ALGORITHM-BENCHMARK-[changed settings]-seedS)."""
+    resume: bool = False
+    """Go on with the run in --out; its config.json supplies all that is left out."""
+    devices: int = 1
+    """Spread the tasks over this many devices (on a CPU, as many host devices are made)."""
+    log_every: int = 0
+    """Meta-iterations per row of metrics; 0: a two-hundredth of them all."""
+    checkpoint_seconds: float = 60.0
+    """Seconds between checkpoints; there is always one at the end."""
+    quiet: bool = False
+    """Show no progress."""
+    no_evaluation: bool = False
+    """Leave out the evaluation at the end."""
+
+
+@dataclass(frozen=True)
+class _Unnamed:
+    """What `adaptax train --help` shows before it knows whose settings to show."""
+
+    algorithm: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="ALGORITHM")]]
+    """See `adaptax list`."""
+    benchmark: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="BENCHMARK")]]
+    """See `adaptax list`. Name both to see their settings too: adaptax train rl2 bandit --help."""
+    options: Annotated[TrainOptions, tyro.conf.FlagCreatePairsOff, tyro.conf.arg(name="")]
+
+
+def train_command(words: list[str]) -> int:
+    names, rest = leading_names(words, "train")
+    config: Mapping[str, Any] | None = None
+    if names is None:
+        config, names = _run_to_resume(rest)
+    chosen = _parse(names, rest, config)
+    options: TrainOptions = chosen.options
+    directory = Path(options.out or default_directory(names, chosen.settings, options))
+    if options.resume and config is None:
+        config = _config(directory, names)
+        chosen = _parse(names, rest, config)
+    options = replace(chosen.options, out=str(directory))
+    use_devices(options.devices)
+    on = api.name_benchmark(names[1], chosen.settings)
+    algorithm = api.name_algorithm(names[0], on, chosen.hyperparameters)
+    plan = _settings(options, algorithm, names, config)
+    if not options.quiet and (options.resume or not directory.exists()):
+        print(_title(names, on, algorithm, plan, directory), file=sys.stderr, flush=True)
+    result = api.run(algorithm, names[0], on, plan, directory, resume=options.resume)
+    if result.stopped:
+        again = [*words, *([] if options.resume else ["--resume"])]
+        print(f"go on with: {shlex.join(['adaptax', 'train', *again])}", file=sys.stderr)
+        return 130
+    if options.no_evaluation:
+        print(directory)
+        return 0
+    return _judge(directory, options.quiet)
+
+
+def _parse(names: tuple[str, str], words: Sequence[str], config: Mapping[str, Any] | None) -> Chosen:
+    if config is None:
+        return parse("train", names, words, TrainOptions(iterations=registry.defaults(*names).iterations))
+    fixed = registry.algorithm_entry(names[0]).fixed
+    listed = {name: _tuples(value) for name, value in config["hyperparameters"].items() if name not in fixed}
+    begun = {name: config[name] for name in ("iterations", "seed", "seeds", "devices", "log_every")}
+    settings = {name: _tuples(value) for name, value in config["benchmark_settings"].items()}
+    return parse("train", names, words, TrainOptions(**begun), hyperparameters=listed, settings=settings)
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+
+
+def _run_to_resume(words: Sequence[str]) -> tuple[dict[str, Any], tuple[str, str]]:
+    """The config of the run that `--resume --out DIR` names, and its algorithm and benchmark."""
+    if "-h" in words or "--help" in words:
+        tyro.cli(_Unnamed, args=["--help"], prog="adaptax train", description=inspect.getdoc(TrainOptions))
+    given = [after for word, after in zip(words, words[1:], strict=False) if word == "--out"]
+    given += [word.removeprefix("--out=") for word in words if word.startswith("--out=")]
+    if "--resume" not in words or not given:
+        raise UserError(
+            "name an algorithm and a benchmark first: adaptax train ALGORITHM BENCHMARK (adaptax list shows "
+            "them), or a run to go on with: adaptax train --resume --out DIR"
+        )
+    config = _config(Path(given[-1]))
+    return config, (config["algorithm"], config["benchmark"])
+
+
+def _config(directory: Path, names: tuple[str, str] | None = None) -> dict[str, Any]:
+    """The config of a run that can be resumed here, and is one of `names`."""
+    config = api.read_config(directory)
+    for kind, name in zip(("algorithm", "benchmark"), names or (None, None), strict=True):
+        if not config[f"{kind}_is_named"]:
+            raise UserError(f"{directory} was trained with your own {config[kind]}: resume it with adaptax.train")
+        if name not in (None, config[kind]):
+            raise UserError(f"{directory} was begun with {kind} {config[kind]!r}, not {name!r}; use another --out")
+    return config
+
+
+def default_directory(names: tuple[str, str], settings: Mapping[str, Any], options: TrainOptions) -> Path:
+    """runs/rl2-bandit-arms5-pulls10-seed0: settings that differ from the benchmark's own are in the name."""
+    signature = inspect.signature(registry.benchmark_entry(names[1]).load()).parameters
+    changed = [
+        f"-{name.replace('_', '-')}{value}" for name, value in settings.items() if value != signature[name].default
+    ]
+    last = f"-{options.seed + options.seeds - 1}" if options.seeds > 1 else ""
+    return Path("runs") / f"{names[0]}-{names[1]}{''.join(changed)}-seed{options.seed}{last}"
+
+
+def use_devices(devices: int) -> None:
+    """Make that many host devices of a CPU, unless JAX has started (`run.shard` then says what is wrong)."""
+    if devices > 1:
+        with contextlib.suppress(RuntimeError):
+            jax.config.update("jax_num_cpu_devices", devices)
+
+
+def _settings(
+    options: TrainOptions, algorithm: Algorithm, names: tuple[str, str], config: Mapping[str, Any] | None
+) -> Settings:
+    iterations = options.iterations
+    if options.steps is not None:
+        unsaid = config["iterations"] if config else registry.defaults(*names).iterations
+        if iterations != unsaid:
+            raise UserError("give either --steps or --iterations, not both")
+        check_range("steps", options.steps, 1)
+        iterations = -(-options.steps // algorithm.plan.environment_steps)
+    newest = checkpoint.latest(Path(options.out or "") / "checkpoints") if config else None
+    done = int(newest.stem.rpartition("-")[2]) if newest else 0
+    if iterations < done:
+        raise UserError(f"{options.out} has {done} iterations behind it already, more than {iterations}")
+    same = ("seed", "seeds", "devices", "log_every", "checkpoint_seconds", "quiet")
+    return Settings(iterations, **{name: getattr(options, name) for name in same})
+
+
+def _title(names: tuple[str, str], on: api.Named, algorithm: Algorithm, plan: Settings, directory: Path) -> str:
+    described = f" ({settings_text(on.settings)})" if on.settings else ""
+    many = f", {plan.seeds} seeds" if plan.seeds > 1 else ""
+    each = amount(algorithm.plan.environment_steps)
+    what = f"{names[0]} on {names[1]}{described}{many}: {plan.iterations} iterations of {each} environment steps"
+    return f"{what} → {directory}"
+
+
+def _judge(directory: Path, quiet: bool) -> int:
+    """Evaluate the test split and every named one, and print their tables."""
+    trained = api.load(directory)
+    protocol = api.protocol_for(trained.config, trained.algorithm, trained.benchmark)
+    try:
+        for split in ("test", *trained.benchmark.named):
+            if not quiet:
+                print(f"evaluating on {protocol.tasks} {split} tasks …", file=sys.stderr, flush=True)
+            show_evaluation(api.evaluate_run(trained, directory, split, protocol))
+    except KeyboardInterrupt:
+        print(f"training is complete; judge it with: adaptax evaluate {directory}", file=sys.stderr)
+        return 130
+    return 0
+
+
+def show_evaluation(path: Path) -> None:
+    """Print the tables of one result file, and where it is."""
+    evaluation = read_evaluation(path)
+    described = f" ({settings_text(evaluation.benchmark_settings)})" if evaluation.benchmark_settings else ""
+    tasks = evaluation.returns.shape[1]
+    print(f"\n{evaluation.unit} on {tasks} {evaluation.split} tasks of {evaluation.benchmark}{described}\n")
+    print(plain(evaluation_table([evaluation])))
+    success = success_table([evaluation])
+    if success:
+        print(f"\nsuccess rate in %\n\n{plain(success)}")
+    print(f"\n{path}")

@@ -1,0 +1,28 @@
+"""The linear feature baseline (Duan et al. 2016, rllab), fitted per task and round on the batch that it predicts."""
+
+import jax
+import jax.numpy as jnp
+
+from ..types import Array
+
+
+def features(observations: Array, steps: Array) -> Array:
+    """[clip(o, ±10), its square, t/100, (t/100)², (t/100)³, 1] for observations [..., D] and steps t [...]."""
+    clipped = jnp.clip(observations, -10.0, 10.0)
+    time = steps.astype(jnp.float32)[..., None] / 100.0
+    return jnp.concatenate([clipped, jnp.square(clipped), time, time**2, time**3, jnp.ones_like(time)], axis=-1)
+
+
+def fit_predict(inputs: Array, targets: Array, regularization: float = 1e-5) -> Array:
+    """Ridge regression of `targets` [...] on `inputs` [..., F], predicted on the same points: [...].
+
+    As in the sources, the penalty is multiplied by ten (five times at most) while the solution is not finite.
+    """
+    flat, wanted = inputs.reshape(-1, inputs.shape[-1]), targets.reshape(-1)
+    gram, moment = flat.T @ flat, flat.T @ wanted
+    penalties = regularization * 10.0 ** jnp.arange(6, dtype=gram.dtype)
+    identity = jnp.eye(gram.shape[0], dtype=gram.dtype)
+    solutions = jax.vmap(lambda penalty: jnp.linalg.solve(gram + penalty * identity, moment))(penalties)
+    finite = jnp.all(jnp.isfinite(solutions), axis=-1)
+    chosen = jnp.where(jnp.any(finite), solutions[jnp.argmax(finite)], 0.0)
+    return (inputs @ chosen).reshape(targets.shape)

@@ -1,0 +1,58 @@
+"""The mean over tasks, one task at a time.
+
+A task's activations stay in cache when its gradient is taken alone; one wide `vmap` over tasks streams them through
+memory. When the tasks are spread over devices, each takes its own tasks one by one.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+TASK_AXIS = "tasks"
+
+
+def map_tasks(function: Callable[..., Any], *batches: Any) -> Any:
+    """Stacked results of `function` on each task; every leaf of `batches` has the leading axis [N]."""
+    width = _devices()
+    count = jax.tree.leaves(batches)[0].shape[0]
+    if width == 1 or count % width:
+        return jax.lax.map(lambda args: function(*args), batches)
+
+    # [N] -> [N / width, width]: step k of the loop takes the k-th task of every device.
+    def deal(x: Any) -> Any:
+        return jnp.swapaxes(x.reshape(width, count // width, *x.shape[1:]), 0, 1)
+
+    def gather(x: Any) -> Any:
+        return jnp.swapaxes(x, 0, 1).reshape(count, *x.shape[2:])
+
+    results = jax.lax.map(lambda args: jax.vmap(function)(*args), jax.tree.map(deal, batches))
+    return jax.tree.map(gather, results)
+
+
+def mean_gradient(loss: Callable[..., Any], params: Any, *batches: Any) -> tuple[Any, Any]:
+    """Gradient of the mean over tasks of `loss(params, *task) -> (scalar, auxiliary)`, and the auxiliaries [N]."""
+    width = _devices()
+    count = jax.tree.leaves(batches)[0].shape[0]
+    slope = jax.grad(loss, has_aux=True)
+    if width == 1 or count % width:
+        width = 1
+
+    def deal(x: Any) -> Any:
+        return jnp.swapaxes(x.reshape(width, count // width, *x.shape[1:]), 0, 1)
+
+    def add(total: Any, batch: Any) -> tuple[Any, Any]:
+        gradient, auxiliary = jax.vmap(lambda args: slope(params, *args))(batch)
+        return jax.tree.map(jnp.add, total, gradient), auxiliary
+
+    zeros = jax.tree.map(lambda p: jnp.zeros((width, *p.shape), p.dtype), params)
+    total, auxiliaries = jax.lax.scan(add, zeros, jax.tree.map(deal, batches))
+    gradient = jax.tree.map(lambda g: jnp.sum(g, axis=0) / count, total)
+    return gradient, jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1).reshape(count, *x.shape[2:]), auxiliaries)
+
+
+def _devices() -> int:
+    """Over how many devices the ambient mesh spreads the tasks (1 without a mesh)."""
+    mesh = jax.sharding.get_abstract_mesh()
+    return int(mesh.shape.get(TASK_AXIS, 1)) if not mesh.empty else 1

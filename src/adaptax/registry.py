@@ -1,0 +1,196 @@
+"""Names: algorithms, benchmarks, reference strategies, imported on demand; the defaults of a pair; published figures.
+
+One line here makes a file known to the command line, the contract tests and the documentation. Third parties join
+through the entry-point groups `adaptax.algorithms` and `adaptax.benchmarks`, whose objects are what the targets here
+are: an algorithm's dataclass (its first field `spec`), and a function that makes a `Benchmark`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any, NamedTuple
+
+from .nets import NETWORKS
+from .types import Algorithm, Benchmark, Spec, UserError
+
+
+class Entry(NamedTuple):
+    """Where a name leads (`module:attribute`), one line about it, and the fields that the name fixes."""
+
+    target: str
+    line: str
+    fixed: Mapping[str, Any] = {}
+
+    def load(self) -> Any:
+        module, attribute = self.target.split(":")
+        return getattr(import_module(module), attribute)
+
+
+ALGORITHMS = {
+    "rl2": Entry("adaptax.algorithms.rl2:RL2", "RL²: a recurrent policy learns to learn (Duan et al. 2016), with PPO"),
+    "maml": Entry(
+        "adaptax.algorithms.maml:MAML",
+        "MAML: an initialisation that one gradient step adapts (Finn et al. 2017)",
+    ),
+    "fomaml": Entry("adaptax.algorithms.maml:MAML", "first-order MAML (Finn et al. 2017)", {"first_order": True}),
+    "anil": Entry(
+        "adaptax.algorithms.maml:MAML",
+        "ANIL: only the head adapts (Raghu et al. 2020)",
+        {"adapt_only_head": True},
+    ),
+    "meta-sgd": Entry(
+        "adaptax.algorithms.maml:MAML",
+        "Meta-SGD: learned step sizes (Li et al. 2017)",
+        {"learn_step_sizes": True},
+    ),
+}
+
+BENCHMARKS = {
+    "bandit": Entry("adaptax.envs.bandit:bandit", "Bernoulli bandits (RL² paper)"),
+    "gaussian-bandit": Entry(
+        "adaptax.envs.gaussian_bandit:gaussian_bandit", "bandits with Gaussian rewards (DPT paper)"
+    ),
+    "tabular-mdp": Entry("adaptax.envs.tabular_mdp:tabular_mdp", "random tabular MDPs (RL² paper)"),
+    "navigation": Entry("adaptax.envs.navigation:navigation", "2-D navigation to a hidden goal, dense (MAML paper)"),
+    "sparse-navigation": Entry(
+        "adaptax.envs.sparse_navigation:sparse_navigation",
+        "point robot, goals on a half circle, sparse (PEARL paper)",
+    ),
+    "gridnavi": Entry("adaptax.envs.gridnavi:gridnavi", "5×5 grid with a hidden goal (VariBAD paper)"),
+}
+
+_BANDITS = {
+    "random": "adaptax.strategies.bandits:random",
+    "gittins": "adaptax.strategies.bandits:gittins",
+    "thompson": "adaptax.strategies.bandits:thompson",
+    "optimistic-thompson": "adaptax.strategies.bandits:optimistic_thompson",
+    "ucb1": "adaptax.strategies.bandits:ucb1",
+    "epsilon-greedy": "adaptax.strategies.bandits:epsilon_greedy",
+    "greedy": "adaptax.strategies.bandits:greedy",
+    "known-arms": "adaptax.strategies.bandits:known_arms",
+}
+
+# Reference strategies of each benchmark, each a function of the Spec.
+STRATEGIES: dict[str, dict[str, str]] = {
+    "bandit": _BANDITS,
+    "navigation": {
+        "random": "adaptax.strategies.navigation:random",
+        "known-goal": "adaptax.strategies.navigation:known_goal",
+    },
+    "sparse-navigation": {
+        "random": "adaptax.strategies.navigation:random",
+        "known-goal": "adaptax.strategies.navigation:known_goal",
+    },
+    "gridnavi": {
+        "random": "adaptax.strategies.gridnavi:RandomActions",
+        "posterior-sampling": "adaptax.strategies.gridnavi:PosteriorSampling",
+        "bayes-optimal": "adaptax.strategies.gridnavi:BayesOptimal",
+        "known-goal": "adaptax.strategies.gridnavi:KnownGoal",
+    },
+    "tabular-mdp": {
+        "random": "adaptax.strategies.tabular_mdp:RandomActions",
+        "posterior-sampling": "adaptax.strategies.tabular_mdp:posterior_sampling",
+        "known-mdp": "adaptax.strategies.tabular_mdp:KnownProcess",
+    },
+}
+
+
+class Defaults(NamedTuple):
+    """What a pair of algorithm and benchmark starts from, where it differs from the dataclass: hyper-parameters,
+    meta-iterations, and how it is judged (fields of `run.evaluate.Protocol`)."""
+
+    hyperparameters: Mapping[str, Any] = {}
+    iterations: int = 500
+    evaluation: Mapping[str, Any] = {}
+
+
+_GRADIENT = {"rounds": 4, "streams": 20}
+_POINT = Defaults({"step_size": 0.5}, 300, {"rounds": 4, "streams": 40, "tasks": 40})
+DEFAULTS: dict[tuple[str, str], Defaults] = {
+    ("rl2", "bandit"): Defaults({"learning_rate": 3e-3, "entropy": 0.01}, 500, {"tasks": 1000}),
+    ("rl2", "tabular-mdp"): Defaults({"entropy": 0.01}, 500, {"tasks": 1000}),
+    ("rl2", "gridnavi"): Defaults({"discount": 0.95, "entropy": 0.01}, 500, {"tasks": 210}),
+    **{(name, "navigation"): _POINT for name in ("maml", "fomaml", "anil", "meta-sgd")},
+}
+
+
+def defaults(algorithm: str, benchmark: str) -> Defaults:
+    """The defaults of a pair."""
+    found = DEFAULTS.get((algorithm, benchmark))
+    if found is None:
+        found = Defaults(evaluation=_GRADIENT if algorithm in ("maml", "fomaml", "anil", "meta-sgd") else {})
+    return found
+
+
+def algorithm_entry(name: str) -> Entry:
+    return _find("algorithm", name, _joined(ALGORITHMS, "adaptax.algorithms"))
+
+
+def benchmark_entry(name: str) -> Entry:
+    return _find("benchmark", name, _joined(BENCHMARKS, "adaptax.benchmarks"))
+
+
+def all_algorithms() -> dict[str, Entry]:
+    return _joined(ALGORITHMS, "adaptax.algorithms")
+
+
+def all_benchmarks() -> dict[str, Entry]:
+    return _joined(BENCHMARKS, "adaptax.benchmarks")
+
+
+def all_networks() -> dict[str, Entry]:
+    return {name: Entry(target, line) for name, (target, line) in NETWORKS.items()}
+
+
+def make_benchmark(name: str, settings: Mapping[str, Any]) -> Benchmark:
+    """The benchmark called `name` with `settings`, which are the keywords of the function behind it."""
+    build = benchmark_entry(name).load()
+    _check_names(f"benchmark {name}", settings, inspect.signature(build).parameters)
+    return build(**settings)
+
+
+def make_algorithm(name: str, benchmark: str | None, spec: Spec, hyperparameters: Mapping[str, Any]) -> Algorithm:
+    """The algorithm called `name` for an environment like `spec`; `benchmark` names whose defaults to start from."""
+    entry = algorithm_entry(name)
+    build = entry.load()
+    names = [field.name for field in fields(build) if field.name != "spec" and field.name not in entry.fixed]
+    _check_names(f"algorithm {name}", hyperparameters, names)
+    start = defaults(name, benchmark).hyperparameters if benchmark else {}
+    return build(spec=spec, **{**start, **hyperparameters, **entry.fixed})
+
+
+def make_strategies(benchmark: str, spec: Spec) -> dict[str, Callable[[], Any]]:
+    """The benchmark's reference strategies by name, each still to be made (Gittins' table takes seconds)."""
+    found = STRATEGIES.get(benchmark, {})
+    return {name: (lambda target=target: Entry(target, "").load()(spec)) for name, target in found.items()}
+
+
+def _joined(ours: Mapping[str, Entry], group: str) -> dict[str, Entry]:
+    theirs = {
+        point.name: Entry(point.value, f"from {point.value.split(':')[0]}") for point in entry_points(group=group)
+    }
+    return {**theirs, **ours}
+
+
+def _find(kind: str, name: str, known: Mapping[str, Entry]) -> Entry:
+    if name not in known:
+        raise UserError(f"there is no {kind} {name!r}; {_closest(name, known)} (adaptax list shows them all)")
+    return known[name]
+
+
+def _check_names(whose: str, given: Iterable[str], known: Iterable[str]) -> None:
+    known = list(known)
+    for name in given:
+        if name not in known:
+            raise UserError(f"{whose} has no setting {name!r}; {_closest(name, known)}")
+
+
+def _closest(name: str, known: Iterable[str]) -> str:
+    names = list(known)
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.4)
+    return f"the closest are {', '.join(near)}" if near else f"there are {', '.join(sorted(names))}"

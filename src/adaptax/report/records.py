@@ -1,0 +1,134 @@
+"""What a run left behind, as plain values: the result types that readers, tables and figures share.
+
+Axes as everywhere, with the seeds before: seeds S, tasks N, rounds R, streams B, episodes E.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+class ReportError(ValueError):
+    """A result file that is missing or cannot be read: one clear sentence that names it."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A reference strategy judged by the same evaluator: the mean at each of the K points, and per trial."""
+
+    name: str
+    mean: Floats  # [K]; empty when only the total is known
+    total: float | None = None
+    sem: Floats | None = None  # [K], or [1] when it belongs to the total
+
+
+@dataclass(frozen=True)
+class Published:
+    """A figure from the literature: a total per trial, or one value by round."""
+
+    name: str
+    total: float | None = None
+    by_round: tuple[float, ...] = ()
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What the evaluator wrote for one split. The adaptation curve has K = R·E points."""
+
+    algorithm: str
+    benchmark: str
+    benchmark_settings: Mapping[str, Any]
+    split: str
+    seeds: tuple[int, ...]
+    environment_steps: int | None
+    unit: str
+    round_labels: tuple[str, ...]
+    references: tuple[Reference, ...]
+    published: tuple[Published, ...]
+    command: str
+    returns: Floats  # [S, N, R, B, E]
+    success: Floats | None  # [S, N, R, B, E]
+    task: Mapping[str, NDArray[Any]]  # field → [N, …]
+    trajectories: Floats | None = None  # [S, n, R, b, T, D]
+    trajectories_first: NDArray[np.bool_] | None = None  # [S, n, R, b, T]
+
+    @property
+    def rounds(self) -> int:
+        return self.returns.shape[2]
+
+    @property
+    def episodes(self) -> int:
+        return self.returns.shape[4]
+
+    @property
+    def points(self) -> int:  # K
+        return self.rounds * self.episodes
+
+    @property
+    def has_total(self) -> bool:
+        """A trial of several episodes without rounds between them is summed, as its papers do."""
+        return self.rounds == 1 and self.episodes > 1
+
+    def curve(self) -> Floats:
+        """The adaptation curve of every seed on every task, averaged over streams: [S, N, K]."""
+        return _by_point(self.returns)
+
+    def success_curve(self) -> Floats | None:
+        """The success rate along the adaptation curve [S, N, K]; None when nothing ever succeeded."""
+        if self.success is None or not np.nansum(self.success) > 0:
+            return None
+        return _by_point(self.success)
+
+    def totals(self) -> Floats | None:
+        """The return summed over a trial's episodes [S, N]; None where a sum means nothing."""
+        return self.curve().sum(-1) if self.has_total else None
+
+    def point_labels(self) -> tuple[str, ...]:
+        """One label for each of the K points of the adaptation curve."""
+        if self.has_total:
+            return tuple(f"episode {k + 1}" for k in range(self.episodes))
+        after = ["before adaptation", *(f"after {k}" for k in range(1, self.rounds))]
+        rounds = self.round_labels if len(self.round_labels) == self.rounds else after
+        names = ("",) if self.episodes == 1 else [f", episode {e + 1}" for e in range(self.episodes)]
+        return tuple(label + name for label in rounds for name in names)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run directory. `metrics` maps a name to [L, S]: L log lines, S seeds (1 where a mean was logged)."""
+
+    path: Path
+    algorithm: str
+    benchmark: str
+    benchmark_settings: Mapping[str, Any]
+    hyperparameters: Mapping[str, Any]
+    config: Mapping[str, Any]
+    metrics: Mapping[str, Floats]
+    evaluations: tuple[Evaluation, ...]
+
+    @property
+    def environment_steps(self) -> Floats:
+        """Environment steps of one seed at every log line [L]."""
+        return self.metrics.get("environment_steps", np.zeros((0, 1))).mean(1)
+
+    def evaluation(self) -> Evaluation | None:
+        """The evaluation that stands for the run: the test split, or else the first there is."""
+        test = [e for e in self.evaluations if e.split == "test"]
+        return (test or [*self.evaluations, None])[0]
+
+
+def _by_point(values: Floats) -> Floats:
+    """[S, N, R, B, E] → [S, N, R·E], the mean over the streams that finished the episode."""
+    finite = np.isfinite(values)
+    with np.errstate(invalid="ignore"):  # 0 / 0 is NaN where no stream finished: that is what it should be
+        mean = np.where(finite, values, 0.0).sum(3) / finite.sum(3)
+    return mean.reshape(*mean.shape[:2], -1)

@@ -1,0 +1,186 @@
+"""Paths through the plane as small multiples: tasks down, points of the adaptation curve across."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .records import Evaluation
+from .style import GRID, INK, PALETTE, new_figure, styled
+from .tables import chosen_points
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Floats = NDArray[np.float64]
+
+TASKS, COLUMNS, STREAMS = 4, 5, 4  # at most so many are drawn
+PATHS = ("#0072B2", "#56B4E9", "#009E73", "#CC79A7")  # goals are vermilion
+GOAL = PALETTE[1]
+
+
+class Panel(NamedTuple):
+    """What one panel shows: the paths of several streams to one goal, and the frame that all panels share."""
+
+    paths: tuple[Floats, ...]  # each [steps, 2]
+    goal: Floats  # [2]
+    frame: tuple[Floats, Floats]  # lower left and upper right corner
+    cells: bool  # the plane is a grid of integer cells
+
+
+def trajectories(evaluation: Evaluation, label: str = "") -> Figure | None:
+    """The first seed's paths towards the goals of a few tasks; None unless they lie in the plane."""
+    if not drawable(evaluation):
+        return None
+    rows, columns = _chosen(evaluation)
+    with styled():
+        panel = 1.55 if len(columns) > 3 else 1.9
+        width = max(0.9 + panel * len(columns), 4.6)
+        figure = new_figure(width, 0.95 + panel * len(rows))
+        grid = figure.subplots(len(rows), len(columns), sharex=True, sharey=True, squeeze=False)
+        for row, task in enumerate(rows):
+            for column, point in enumerate(columns):
+                _draw(grid[row, column], panel_of(evaluation, task, point))
+            grid[row, 0].set_ylabel(f"task {task + 1}\ny")
+        for column, point in enumerate(columns):
+            title = evaluation.point_labels()[point]
+            grid[-1, column].set_xlabel("x")
+            grid[0, column].set_title(title, fontsize=9, weight="normal", loc="center", pad=5)
+        title = f"{label or evaluation.algorithm} on {evaluation.split} tasks of {evaluation.benchmark}"
+        figure.suptitle(title, x=0.01, ha="left", fontsize=10, fontweight="bold")
+        _key(figure, _cells(evaluation))
+    return figure
+
+
+def drawable(evaluation: Evaluation) -> bool:
+    """Whether observations are points of the plane and tasks are goals in it."""
+    paths, goal = evaluation.trajectories, evaluation.task.get("goal")
+    return (
+        paths is not None
+        and evaluation.trajectories_first is not None
+        and paths.ndim == 6
+        and paths.shape[-1] == 2
+        and goal is not None
+        and goal.ndim == 2
+        and goal.shape[-1] == 2
+        and paths.size > 0
+    )
+
+
+def panel_of(evaluation: Evaluation, task: int, point: int) -> Panel:
+    """The panel of one task at one point of the adaptation curve."""
+    assert evaluation.trajectories is not None
+    round_, episode = divmod(point, evaluation.episodes)
+    streams = range(min(STREAMS, evaluation.trajectories.shape[3]))
+    paths = [_episodes(evaluation, task, round_, stream) for stream in streams]
+    shown = tuple(path[episode] for path in paths if episode < len(path))
+    goal = np.asarray(evaluation.task["goal"][task], np.float64)
+    return Panel(shown, goal, _frame(evaluation), _cells(evaluation))
+
+
+def _chosen(evaluation: Evaluation) -> tuple[range, tuple[int, ...]]:
+    assert evaluation.trajectories is not None
+    tasks = min(TASKS, evaluation.trajectories.shape[1])
+    return range(tasks), chosen_points(evaluation.points, COLUMNS)
+
+
+def _episodes(evaluation: Evaluation, task: int, round_: int, stream: int) -> list[Floats]:
+    """The first E episodes of a round in one stream, cut where `first` is true."""
+    assert evaluation.trajectories is not None and evaluation.trajectories_first is not None
+    steps = evaluation.trajectories[0, task, round_, stream]
+    first = evaluation.trajectories_first[0, task, round_, stream].copy()
+    first[0] = True  # also where a round goes on with the episode of the one before
+    return np.split(steps, np.flatnonzero(first)[1:])[: evaluation.episodes]
+
+
+def _frame(evaluation: Evaluation) -> tuple[Floats, Floats]:
+    """Corners that hold every path and goal drawn, square and with a margin."""
+    points = [evaluation.task["goal"][task].astype(np.float64)[None] for task in _chosen(evaluation)[0]]
+    points += list(_drawn(evaluation))
+    low, high = np.concatenate(points).min(0), np.concatenate(points).max(0)
+    if _cells(evaluation):
+        return low - 0.5, high + 0.5
+    centre, half = (low + high) / 2, 0.56 * max(float((high - low).max()), 1e-6)
+    return centre - half, centre + half
+
+
+def _drawn(evaluation: Evaluation) -> Iterator[Floats]:
+    assert evaluation.trajectories is not None
+    tasks, points = _chosen(evaluation)
+    for task in tasks:
+        for round_ in {point // evaluation.episodes for point in points}:
+            yield from evaluation.trajectories[0, task, round_, :STREAMS].astype(np.float64)
+
+
+def _cells(evaluation: Evaluation) -> bool:
+    return all(bool((path == np.round(path)).all()) for path in _drawn(evaluation))
+
+
+def _draw(axes: Axes, panel: Panel) -> None:
+    low, high = panel.frame
+    axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="equal")
+    axes.tick_params(labelsize=7.5, length=2)
+    axes.locator_params(nbins=3)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(True)
+    if panel.cells:
+        _grid_lines(axes, panel)
+    for k, path in enumerate(panel.paths):
+        # on a grid the streams walk over the same cells: side by side they can be told apart
+        aside = 0.15 * (k - (len(panel.paths) - 1) / 2) if panel.cells else 0.0
+        x, y = path[:, 0] + aside, path[:, 1] + aside
+        axes.plot(x, y, color=PATHS[k % 4], linewidth=1.2, alpha=0.85, zorder=3, label="path")
+        axes.plot(x[:1], y[:1], "o", color=INK, markersize=3.2, markerfacecolor="white", zorder=5)
+        axes.plot(x[-1:], y[-1:], "o", color=PATHS[k % 4], markersize=2.6, zorder=4)
+    if not panel.cells:
+        axes.plot(
+            *panel.goal,
+            marker="*",
+            color=GOAL,
+            markersize=10,
+            markeredgecolor="white",
+            markeredgewidth=0.6,
+            zorder=6,
+            linestyle="none",
+            label="goal",
+        )
+
+
+def _grid_lines(axes: Axes, panel: Panel) -> None:
+    from matplotlib.patches import Rectangle
+
+    low, high = panel.frame
+    for x in np.arange(low[0], high[0] + 0.5):
+        axes.axvline(float(x), color=GRID, linewidth=0.7, zorder=1)
+    for y in np.arange(low[1], high[1] + 0.5):
+        axes.axhline(float(y), color=GRID, linewidth=0.7, zorder=1)
+    corner = (float(panel.goal[0]) - 0.5, float(panel.goal[1]) - 0.5)
+    axes.add_patch(Rectangle(corner, 1, 1, color=GOAL, alpha=0.45, zorder=2, label="goal"))
+
+
+def _key(figure: Figure, cells: bool) -> None:
+    """One key below all panels, where it covers nothing."""
+    from matplotlib.lines import Line2D
+
+    marks = [
+        Line2D([], [], color=PATHS[0], linewidth=1.4),
+        Line2D([], [], color=INK, marker="o", markersize=4, markerfacecolor="white", linestyle="none"),
+        Line2D([], [], color=PATHS[0], marker="o", markersize=3.5, linestyle="none"),
+        Line2D([], [], color=GOAL, marker="s" if cells else "*", markersize=9, linestyle="none"),
+    ]
+    marks[3].set_alpha(0.45 if cells else 1.0)
+    names = ["path, one colour per stream", "start", "end", "goal"]
+    figure.legend(
+        marks,
+        names,
+        loc="outside lower left",
+        ncols=4,
+        frameon=False,
+        fontsize=8,
+        handletextpad=0.4,
+        columnspacing=1.4,
+    )

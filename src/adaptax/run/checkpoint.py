@@ -1,0 +1,242 @@
+"""Checkpoints: one safetensors file holds the whole state, and a kill at any moment leaves a loadable one.
+
+A file carries the leaves under their `keystr` paths and, as metadata, the schema version, the iteration, the
+structure (path, dtype and shape of every leaf, in order), the caller's details, and a SHA-256 of the file
+itself, taken with zeros where the digest stands. That place and rule never change with the schema, so that
+any version can tell a damaged file from one that is only newer than itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import safetensors.numpy
+from safetensors import SafetensorError
+
+from adaptax.types import UserError
+
+SCHEMA = 1
+_ZEROS = "0" * 64
+_DIGEST = re.compile(rb'"sha256":"([0-9a-f]{64})"')
+_NAME = re.compile(r"checkpoint-(\d+)\.safetensors")
+
+
+class _Leaf(NamedTuple):
+    """What must agree between a checkpoint's leaf and the template's."""
+
+    path: str
+    dtype: str
+    shape: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return f"{self.dtype} {list(self.shape)}"
+
+
+class _Content(NamedTuple):
+    schema: int
+    iteration: int
+    structure: list[_Leaf]
+    details: dict[str, Any]
+    arrays: dict[str, np.ndarray]
+
+
+def save(directory: Path, tree: Any, *, iteration: int, details: Mapping[str, Any], keep: int = 2) -> Path:
+    """Write `tree` as the checkpoint of `iteration` and return its path; `details` is any JSON object.
+
+    The file appears under its name only when all of it is on disk. The `keep` newest checkpoints stay; older
+    ones are deleted after the new one is in place.
+    """
+    if keep < 1:
+        raise ValueError(f"keep is {keep}; at least the checkpoint just written has to stay")
+    directory = Path(directory)
+    path = directory / f"checkpoint-{iteration:06d}.safetensors"
+    content = _encode(tree, iteration, details)
+    partial = directory / f".{path.name}.partial"
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+        _sync(directory)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise UserError(f"the checkpoint {path} could not be written: {error.strerror or error}") from error
+    with contextlib.suppress(OSError):  # an old file that cannot be deleted does no harm
+        _prune(directory, path, keep)
+    return path
+
+
+def latest(directory: Path) -> Path | None:
+    """The newest checkpoint in `directory`, not yet checked for damage; None if there is none."""
+    return next(iter(_newest_first(Path(directory))), None)
+
+
+def restore(directory: Path, template: Any) -> tuple[Any, int, dict[str, Any]]:
+    """The newest checkpoint's tree, iteration and details.
+
+    `template` (arrays, or the `ShapeDtypeStruct`s of `jax.eval_shape`) gives the structure. Leaves come back
+    bit for bit, as JAX arrays with an explicit dtype, or as NumPy arrays where the template has them. Raises
+    a `UserError` if there is no checkpoint, if the newest is damaged, or if it does not fit the template.
+    """
+    paths = _newest_first(Path(directory))
+    if not paths:
+        raise UserError(f"there is no checkpoint in {directory}")
+    content = _read(paths[0])
+    if isinstance(content, str):
+        raise UserError(f"the checkpoint {paths[0]} is damaged: {content}; {_way_out(paths)}")
+    if content.schema > SCHEMA:
+        raise UserError(
+            f"the checkpoint {paths[0]} was written by a newer adaptax (checkpoint schema {content.schema}; "
+            f"this one reads up to {SCHEMA}): upgrade adaptax to load it"
+        )
+    named, treedef = _flatten(template)
+    _check_fit(paths[0], content.structure, [_describe(name, leaf) for name, leaf in named])
+    leaves = [_like(leaf, content.arrays[name]) for name, leaf in named]
+    return jax.tree.unflatten(treedef, leaves), content.iteration, content.details
+
+
+def _flatten(tree: Any) -> tuple[list[tuple[str, Any]], Any]:
+    flat, treedef = jax.tree_util.tree_flatten_with_path(tree)
+    named = [(jax.tree_util.keystr(path), leaf) for path, leaf in flat]
+    if len({name for name, _ in named}) < len(named):
+        raise ValueError("two leaves of this tree have the same path")
+    return named, treedef
+
+
+def _is_key(leaf: Any) -> bool:
+    array = isinstance(leaf, (jax.Array, jax.ShapeDtypeStruct))
+    return array and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def _describe(name: str, leaf: Any) -> _Leaf:
+    if not isinstance(leaf, (jax.Array, np.ndarray, jax.ShapeDtypeStruct)):
+        leaf = np.asarray(leaf)
+    return _Leaf(name, str(leaf.dtype), tuple(leaf.shape))
+
+
+def _encode(tree: Any, iteration: int, details: Mapping[str, Any]) -> bytes:
+    named, _ = _flatten(tree)
+    raw = jax.device_get([jax.random.key_data(leaf) if _is_key(leaf) else leaf for _, leaf in named])
+    # safetensors writes the buffer as it lies, so it has to lie in C order.
+    arrays = {name: np.asarray(leaf, order="C") for (name, _), leaf in zip(named, raw, strict=True)}
+    metadata = {
+        "sha256": _ZEROS,
+        "schema": str(SCHEMA),
+        "iteration": str(iteration),
+        "structure": json.dumps([_describe(name, leaf) for name, leaf in named]),
+        "details": json.dumps(dict(details)),
+    }
+    blank = safetensors.numpy.save(arrays, metadata)
+    place = _digest_place(blank)
+    if place is None:
+        raise RuntimeError("safetensors wrote its metadata in an unexpected form")
+    return blank[: place.start(1)] + hashlib.sha256(blank).hexdigest().encode() + blank[place.end(1) :]
+
+
+def _digest_place(blob: bytes) -> re.Match[bytes] | None:
+    """Where the digest stands in the header; quotes inside other strings are escaped, so nowhere else."""
+    end = 8 + int.from_bytes(blob[:8], "little")
+    return _DIGEST.search(blob, 8, min(end, len(blob)))
+
+
+def _read(path: Path) -> _Content | str:
+    """A checkpoint's content, or what is wrong with the file."""
+    try:
+        blob = path.read_bytes()
+    except OSError as error:
+        return f"it cannot be read ({error.strerror or error})"
+    place = _digest_place(blob)
+    if place is None:
+        return f"its header is cut off or unreadable (the file has {len(blob)} bytes)"
+    digest = hashlib.sha256(blob[: place.start(1)])
+    digest.update(_ZEROS.encode())
+    digest.update(memoryview(blob)[place.end(1) :])
+    if digest.hexdigest().encode() != place[1]:
+        return "its content does not match its SHA-256"
+    try:
+        header = json.loads(blob[8 : 8 + int.from_bytes(blob[:8], "little")])
+        metadata = header["__metadata__"]
+        schema = int(metadata["schema"])
+        if schema > SCHEMA:
+            return _Content(schema, 0, [], {}, {})
+        structure = [_Leaf(name, dtype, tuple(shape)) for name, dtype, shape in json.loads(metadata["structure"])]
+        details = json.loads(metadata["details"])
+        return _Content(schema, int(metadata["iteration"]), structure, details, safetensors.numpy.load(blob))
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        return f"its header does not make sense ({error})"
+
+
+def _way_out(paths: list[Path]) -> str:
+    for path in paths[1:]:
+        if not isinstance(_read(path), str):
+            return f"delete it to go on from {path.name}"
+    return "there is no earlier one that is intact, so the run has to start anew"
+
+
+def _check_fit(path: Path, there: list[_Leaf], here: list[_Leaf]) -> None:
+    """Raise a `UserError` that names the first leaf in which the checkpoint and the template differ."""
+    stored = {leaf.path: leaf for leaf in there}
+    difference = ""
+    for wanted in here:
+        found = stored.pop(wanted.path, None)
+        if found is None:
+            difference = f"it lacks {wanted.path or 'the only leaf'}, {wanted} here"
+        elif found != wanted:
+            difference = f"{wanted.path or 'the only leaf'} is {found} there and {wanted} here"
+        if difference:
+            break
+    else:
+        if stored:
+            extra = next(iter(stored.values()))
+            difference = f"it holds {extra.path or 'a single leaf'}, {extra}, which has no place here"
+    if difference:
+        raise UserError(f"the checkpoint {path} belongs to other hyper-parameters: {difference}")
+
+
+def _like(leaf: Any, stored: np.ndarray) -> Any:
+    if _is_key(leaf):
+        # A ShapeDtypeStruct has the key's dtype but cannot be asked for its implementation.
+        impl = jax.random.key_impl(jnp.empty((), leaf.dtype))
+        return jax.random.wrap_key_data(jnp.array(stored), impl=impl)
+    if isinstance(leaf, (jax.Array, jax.ShapeDtypeStruct)):
+        # A copy: the array must not alias a buffer of NumPy's, or it could not be donated.
+        return jnp.array(stored, stored.dtype, copy=True)
+    return stored.copy()
+
+
+def _newest_first(directory: Path) -> list[Path]:
+    if not directory.is_dir():
+        return []
+    named = [(_NAME.fullmatch(path.name), path) for path in directory.iterdir()]
+    return [path for _, path in sorted(((int(name[1]), path) for name, path in named if name), reverse=True)]
+
+
+def _prune(directory: Path, written: Path, keep: int) -> None:
+    older = [path for path in _newest_first(directory) if path != written]
+    for path in older[keep - 1 :]:
+        path.unlink(missing_ok=True)
+    for path in directory.glob(".checkpoint-*.partial"):  # what a kill in the middle of a save left behind
+        path.unlink(missing_ok=True)
+
+
+def _sync(directory: Path) -> None:
+    """Make the new name durable too: a file system may keep a rename in memory."""
+    if os.name == "nt":  # Windows cannot open a directory
+        return
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,292 @@
+"""The one collector: an agent lives R rounds of B streams of T steps on each of N tasks.
+
+Training, evaluation and benchmarking all collect here. Every draw comes from the key that is passed in.
+"""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from ..ops.distributions import zero_action
+from ..ops.tasks import map_tasks
+from ..types import (
+    Adapted,
+    Agent,
+    Array,
+    Environment,
+    EnvState,
+    Key,
+    Memory,
+    Observation,
+    Outcome,
+    Params,
+    Plan,
+    Rollout,
+    Spec,
+    Streams,
+    Task,
+    Tasks,
+    Timestep,
+    Trial,
+)
+from .hoist import scan_hoisted
+from .shard import spread
+
+
+class Stream(NamedTuple):
+    """Where the B streams of one task stand between two steps; `elapsed` counts the steps of the episode."""
+
+    state: EnvState
+    timestep: Timestep
+    memory: Memory
+    elapsed: Array
+
+
+class Life(NamedTuple):
+    """A lifetime on one task that outlasts an iteration."""
+
+    task: Task
+    index: Array
+    birth: Key
+    adapted: Adapted
+    stream: Stream  # leading axis [B]
+    age: Array  # rounds lived, int32 []
+
+
+class Batched(NamedTuple):
+    """`Streams` of an environment for one instance: reset and step under vmap over tasks and streams."""
+
+    environment: Environment
+
+    @property
+    def spec(self) -> Spec:
+        return self.environment.spec
+
+    def first_streams(self, tasks: Task, keys: Key) -> tuple[EnvState, Observation]:
+        return _over_streams(self.environment.reset)(tasks, keys)
+
+    def reset_streams(
+        self, tasks: Task, states: EnvState, observations: Observation, ended: Array, keys: Key
+    ) -> tuple[EnvState, Observation]:
+        fresh = self.first_streams(tasks, keys)
+        return select(ended, fresh, (states, observations))
+
+    def step_streams(self, tasks: Task, states: EnvState, actions: Array, keys: Key) -> tuple[EnvState, Outcome]:
+        return _over_streams(self.environment.step)(tasks, states, actions, keys)
+
+
+def streams_of(environment: Environment | Streams) -> Streams:
+    """The environment over the whole batch of streams: itself if it is that already (a host environment)."""
+    if isinstance(getattr(type(environment), "step_streams", None), type(select)):
+        return environment  # type: ignore[return-value]
+    return Batched(environment)  # type: ignore[arg-type]
+
+
+def select(condition: Array, yes: Any, no: Any) -> Any:
+    """`yes` where `condition`, else `no`, over trees whose leaves lead with the axes of `condition`."""
+
+    def pick(y: Array, n: Array) -> Array:
+        return jnp.where(condition.reshape(condition.shape + (1,) * (y.ndim - condition.ndim)), y, n)
+
+    return jax.tree.map(pick, yes, no)
+
+
+def begin_lives(
+    agent: Agent, streams: Streams, tasks: Tasks, plan: Plan, params: Params, key: Key, *, ordered: bool = False
+) -> Life:
+    """N new lives on fresh tasks (`ordered`: on the first N tasks of the split, for evaluation)."""
+    born_key, reset_key = jax.random.split(key)
+    task, index, birth, adapted, memory = _newborn(agent, tasks, plan, params, born_key, ordered)
+    shape = (plan.tasks, plan.streams)
+    state, observation = streams.first_streams(task, jax.random.split(reset_key, shape))
+    action = zero_action(streams.spec.action_space)
+    timestep = Timestep(
+        observation,
+        jnp.broadcast_to(action, shape + action.shape),
+        jnp.zeros(shape, jnp.float32),
+        jnp.ones(shape, bool),
+    )
+    stream = Stream(state, timestep, memory, jnp.zeros(shape, jnp.int32))
+    return Life(task, index, birth, adapted, stream, jnp.zeros((plan.tasks,), jnp.int32))
+
+
+def _newborn(agent: Agent, tasks: Tasks, plan: Plan, params: Params, key: Key, ordered: bool) -> tuple[Any, ...]:
+    """Task, index, birth key, adapted [N] and memory [N, B] of lives that begin."""
+    task_key, birth_key = jax.random.split(key)
+    index, task = spread((tasks.enumerate if ordered else tasks.sample)(task_key, plan.tasks))
+    birth = spread(jax.random.split(birth_key, plan.tasks))
+    adapted = jax.vmap(agent.begin, in_axes=(_task_axis(agent), 0))(params, birth)
+    start = jax.vmap(agent.start, in_axes=_task_axis(agent), axis_size=plan.tasks)
+    memory = jax.tree.map(
+        lambda x: jnp.broadcast_to(x[:, None], (x.shape[0], plan.streams, *x.shape[1:])), start(params)
+    )
+    return task, index, birth, adapted, memory
+
+
+def renew_lives(
+    agent: Agent, streams: Streams, tasks: Tasks, plan: Plan, params: Params, lives: Life, key: Key
+) -> Life:
+    """Begin again, on fresh tasks, the lives that have lived `plan.lifetime` rounds; leave the others as they are."""
+    born_key, reset_key = jax.random.split(key)
+    ended = lives.age >= plan.lifetime
+    *born, memory = _newborn(agent, tasks, plan, params, born_key, ordered=False)
+    task, index, birth, adapted = select(ended, tuple(born), lives[:4])
+    shape = (plan.tasks, plan.streams)
+    before = lives.stream
+    state, observation = streams.reset_streams(
+        task,
+        before.state,
+        before.timestep.observation,
+        jnp.broadcast_to(ended[:, None], shape),
+        jax.random.split(reset_key, shape),
+    )
+    told = before.timestep
+    nothing = jax.tree.map(jnp.zeros_like, (told.action, told.reward))
+    action, reward = select(ended, nothing, (told.action, told.reward))
+    timestep = Timestep(observation, action, reward, told.first | ended[:, None])
+    elapsed = jnp.where(ended[:, None], 0, before.elapsed)
+    stream = Stream(state, timestep, select(ended, memory, before.memory), elapsed)
+    return Life(task, index, birth, adapted, stream, jnp.where(ended, 0, lives.age))
+
+
+def collect(
+    agent: Agent,
+    streams: Streams,
+    tasks: Tasks,
+    plan: Plan,
+    params: Params,
+    lives: Life | None,
+    key: Key,
+    *,
+    ordered: bool = False,
+) -> tuple[Trial, Life | None, Task]:
+    """One window of R rounds on each of N tasks: the trials [N, R, B, T], the lives that go on, and the tasks.
+
+    `lives` is None when every lifetime fits in one window (`plan.lifetime == plan.rounds`); then nothing is
+    carried. Otherwise lives that have ended are begun again on fresh tasks first.
+    """
+    begin_key, round_key = jax.random.split(key)
+    lasting = plan.lifetime > plan.rounds
+    if lives is None:
+        lives = begin_lives(agent, streams, tasks, plan, params, begin_key, ordered=ordered)
+    else:
+        lives = renew_lives(agent, streams, tasks, plan, params, lives, begin_key)
+    start = lives.adapted
+
+    def live(carry: tuple[Adapted, Stream], key: Key, goes_on: bool = True):
+        adapted, stream = carry
+        collect_key, adapt_key = jax.random.split(key)
+        stream, rollout = collect_round(agent, streams, plan, params, lives.task, adapted, stream, collect_key)
+        keys = jax.random.split(adapt_key, plan.tasks)
+        if goes_on:
+            adapted = adapt_each(agent, params, adapted, rollout, keys)
+        return (adapted, stream), (rollout, keys)
+
+    round_keys = jax.random.split(round_key, plan.rounds)
+    carry, earlier = jax.lax.scan(live, (start, lives.stream), round_keys[:-1])
+    (adapted, stream), last = live(carry, round_keys[-1], goes_on=lasting)
+    if plan.rounds == 1:
+        rollouts, keys = jax.tree.map(lambda x: x[:, None], last)
+    else:  # [R − 1, N, …] and [N, …] -> [N, R, …]
+        join = lambda xs, x: jnp.concatenate([jnp.moveaxis(xs, 0, 1), x[:, None]], axis=1)  # noqa: E731
+        rollouts, keys = jax.tree.map(join, earlier, last)
+    trials = Trial(rollouts, keys, lives.birth, start, lives.age, lives.index)
+    after = Life(lives.task, lives.index, lives.birth, adapted, stream, lives.age + plan.rounds)
+    return trials, after if lasting else None, lives.task
+
+
+def collect_round(
+    agent: Agent,
+    streams: Streams,
+    plan: Plan,
+    params: Params,
+    tasks: Task,
+    adapted: Adapted,
+    stream: Stream,
+    key: Key,
+) -> tuple[Stream, Rollout]:
+    """T steps of every stream [N, B] with fixed `adapted` [N]; the rollout's leaves lead with [N, B, T]."""
+    restart_key, act_key, step_key, reset_key = jax.random.split(key, 4)
+    shape = (plan.tasks, plan.streams)
+    if plan.restart:
+        state, observation = streams.reset_streams(
+            tasks,
+            stream.state,
+            stream.timestep.observation,
+            jnp.ones(shape, bool),
+            jax.random.split(restart_key, shape),
+        )
+        timestep = stream.timestep._replace(observation=observation, first=jnp.ones(shape, bool))
+        stream = Stream(state, timestep, stream.memory, jnp.zeros(shape, jnp.int32))
+    # All keys of the round are made before the scan: one wide hash instead of T narrow ones.
+    split = partial(jax.random.split, num=(plan.steps, *shape))
+    keys = split(act_key), split(step_key), split(reset_key)
+    act = _act(agent)
+
+    def step(stream: Stream, keys: tuple[Key, Key, Key]):
+        act_keys, step_keys, reset_keys = keys
+        decision, memory = act(params, adapted, stream.memory, stream.timestep, act_keys)
+        state, outcome = streams.step_streams(tasks, stream.state, decision.action, step_keys)
+        elapsed = stream.elapsed + 1
+        terminated = jnp.broadcast_to(jnp.asarray(outcome.terminated, bool), shape)
+        timeout = jnp.logical_or(outcome.truncated, elapsed >= streams.spec.horizon)
+        truncated = jnp.logical_and(timeout, jnp.logical_not(terminated))
+        ended = jnp.logical_or(terminated, truncated)
+        state, observation = streams.reset_streams(tasks, state, outcome.observation, ended, reset_keys)
+        reward = jnp.asarray(outcome.reward, jnp.float32)
+        following = Stream(
+            state,
+            Timestep(observation, decision.action, reward, ended),
+            memory,
+            jnp.where(ended, 0, elapsed),
+        )
+        success = jnp.broadcast_to(jnp.asarray(outcome.success, bool), shape)
+        seen = (stream.timestep, decision, reward, terminated, truncated, success, outcome.observation)
+        return following, seen
+
+    scan = scan_hoisted if isinstance(streams, Batched) else jax.lax.scan
+    after, seen = scan(step, stream, keys)
+    timestep, decision, reward, terminated, truncated, success, next_observation = jax.tree.map(
+        lambda x: jnp.moveaxis(x, 0, 2), seen
+    )
+    rollout = Rollout(
+        timestep,
+        decision,
+        reward,
+        terminated,
+        truncated,
+        success,
+        next_observation,
+        last=after.timestep,
+        memory=stream.memory,
+    )
+    return after, rollout
+
+
+def adapt_each(agent: Agent, params: Params, adapted: Adapted, rollout: Rollout, keys: Key) -> Adapted:
+    """`adapt` on every task [N], one task at a time: an inner gradient's activations stay in cache (6× faster than one
+    wide vmap for MAML's 20 × 2 000 points)."""
+    if _task_axis(agent) is None:
+        return map_tasks(partial(agent.adapt, params), adapted, rollout, keys)
+    return map_tasks(agent.adapt, params, adapted, rollout, keys)
+
+
+def _task_axis(agent: Agent) -> int | None:
+    """An informed strategy is given each task as its params; every other agent shares one params."""
+    return 0 if getattr(agent, "informed", False) else None
+
+
+def _over_streams(function: Any) -> Any:
+    """vmap over tasks [N] and streams [B]; the task itself has the axis N only."""
+
+    def on_task(task: Task, *others: Any) -> Any:
+        return jax.vmap(partial(function, task))(*others)
+
+    return jax.vmap(on_task)
+
+
+def _act(agent: Agent) -> Any:
+    over_streams = jax.vmap(agent.act, in_axes=(None, None, 0, 0, 0))
+    return jax.vmap(over_streams, in_axes=(_task_axis(agent), 0, 0, 0, 0))

@@ -1,0 +1,124 @@
+"""The one evaluator: any agent of the protocol, on tasks it has not seen, judged by return per episode of its lifetime.
+
+Tasks, their order and every draw are fixed by the seed, so that agents and reference strategies face the same tasks.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..types import Agent, Benchmark, Plan, Rollout, Task, Tasks, check_range
+from .collect import collect, streams_of
+from .iterate import episode_sums, episodes_per_round
+
+CHUNK_STEPS = 4_000_000  # environment steps collected at once: bounds memory
+
+
+class Evaluation(NamedTuple):
+    """returns, success: float32 [N, R, B, E] of the first E episodes of each round (success: 1 if any of the episode's
+    steps was one). tasks: a pytree [N, …]. observations [n, R, b, T, …] and first [n, R, b, T] of a few streams."""
+
+    returns: np.ndarray
+    success: np.ndarray
+    tasks: Task
+    observations: np.ndarray
+    first: np.ndarray
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How an agent is judged."""
+
+    tasks: int
+    """N, held-out tasks."""
+    rounds: int = 1
+    """R, rounds of the lifetime, with an adaptation after each."""
+    streams: int = 1
+    """B, parallel streams on each task."""
+    episodes: int = 1
+    """E, episodes per round and stream."""
+    seed: int = 0
+    """Fixes tasks and draws."""
+    shown_tasks: int = 8
+    """Tasks whose trajectories are kept."""
+    shown_streams: int = 5
+    """Streams whose trajectories are kept."""
+
+    def __post_init__(self) -> None:
+        for name in ("tasks", "rounds", "streams", "episodes"):
+            check_range(name, getattr(self, name), 1)
+        for name in ("seed", "shown_tasks", "shown_streams"):
+            check_range(name, getattr(self, name), 0)
+
+    def plan(self, horizon: int) -> Plan:
+        return Plan(self.tasks, self.rounds, self.streams, self.episodes * horizon, lifetime=self.rounds)
+
+
+def protocol_of(plan: Plan, benchmark: Benchmark, tasks: int) -> Protocol:
+    """A lifetime as long, and rounds as large, as in training."""
+    episodes = episodes_per_round(plan, benchmark.spec)
+    return Protocol(tasks, plan.lifetime, plan.streams, episodes)
+
+
+def evaluate(agent: Agent, benchmark: Benchmark, tasks: Tasks, params: Any, protocol: Protocol) -> Evaluation:
+    """Let `agent` with `params` live on the first `protocol.tasks` tasks of the split `tasks`.
+
+    An informed strategy (`informed = True`) is given each task in place of params.
+    """
+    spec = benchmark.spec
+    task_key, run_key = jax.random.split(jax.random.key(protocol.seed))
+    _, chosen = tasks.enumerate(task_key, protocol.tasks)
+    each = protocol.rounds * protocol.streams * protocol.episodes * spec.horizon
+    size = max(1, min(protocol.tasks, CHUNK_STEPS // each))
+    shown = min(size, protocol.shown_tasks)
+    chunk = jax.jit(partial(_chunk, agent, benchmark, protocol, size, shown))
+    parts = []
+    for start in range(0, protocol.tasks, size):
+        # The last chunk is filled up with tasks seen before, so that one program serves all chunks.
+        index = np.minimum(np.arange(start, start + size), protocol.tasks - 1)
+        part = chunk(params, jax.tree.map(lambda x, i=index: x[i], chosen), jax.random.fold_in(run_key, start))
+        parts.append(jax.device_get(part))
+    returns, success = (np.concatenate([p[k] for p in parts])[: protocol.tasks] for k in (0, 1))
+    observations, first = parts[0][2], parts[0][3]
+    return Evaluation(returns, success, jax.device_get(chosen), observations, first)
+
+
+class _Given(NamedTuple):
+    """`Tasks` that are handed over as they are."""
+
+    tasks: Task
+
+    @property
+    def size(self) -> int:
+        return jax.tree.leaves(self.tasks)[0].shape[0]
+
+    def sample(self, key: Any, count: int) -> tuple[Any, Task]:
+        return jnp.full((count,), -1, jnp.int32), self.tasks
+
+    enumerate = sample
+
+
+def _chunk(
+    agent: Agent,
+    benchmark: Benchmark,
+    protocol: Protocol,
+    size: int,
+    shown: int,
+    params: Any,
+    tasks: Task,
+    key: Any,
+) -> tuple[Any, Any, Any, Any]:
+    plan = protocol.plan(benchmark.spec.horizon)._replace(tasks=size)
+    if getattr(agent, "informed", False):
+        params = tasks
+    streams = streams_of(benchmark.environment)
+    trials, _, _ = collect(agent, streams, _Given(tasks), plan, params, None, key)
+    rollouts: Rollout = trials.rollouts
+    returns = episode_sums(rollouts.reward, rollouts, protocol.episodes)
+    reached = episode_sums(rollouts.success.astype(jnp.float32), rollouts, protocol.episodes)
+    kept = jax.tree.map(lambda x: x[:shown, :, : protocol.shown_streams], rollouts.timestep)
+    return returns, jnp.minimum(reached, 1.0), kept.observation, kept.first

@@ -1,0 +1,115 @@
+"""One meta-iteration, and many of them under one `jit`."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from ..types import Algorithm, Array, Benchmark, Key, Metrics, Plan, Rollout, Spec
+from .collect import Life, begin_lives, collect, streams_of
+
+
+class Progress(NamedTuple):
+    """All that training carries, and all that a checkpoint holds. `lives` is None when lifetimes end with every
+    iteration."""
+
+    state: Any
+    lives: Life | None
+
+
+def episodes_per_round(plan: Plan, spec: Spec) -> int:
+    """E: as many whole episodes as fit in a round whatever their length (1 when a round is shorter than one)."""
+    return max(1, plan.steps // spec.horizon)
+
+
+def counted(rollout: Rollout, episodes: int) -> Array:
+    """Which steps [..., T] belong to the first E episodes of their stream's round.
+
+    Returns are those of the first E episodes: were they averaged over whatever ended within T steps, episodes
+    that end early would count more often than others.
+    """
+    return _episode_index(rollout) < episodes
+
+
+def _episode_index(rollout: Rollout) -> Array:
+    ended = jnp.logical_or(rollout.terminated, rollout.truncated).astype(jnp.int32)
+    return jnp.cumsum(ended, axis=-1) - ended
+
+
+def episode_sums(values: Array, rollout: Rollout, episodes: int) -> Array:
+    """Sums of `values` [..., T] over each of the first E episodes: [..., E]."""
+
+    def one(values: Array, index: Array) -> Array:
+        return jnp.zeros((episodes + 1,), jnp.float32).at[jnp.minimum(index, episodes)].add(values)[:-1]
+
+    flat = jax.vmap(one)(values.reshape(-1, values.shape[-1]), _episode_index(rollout).reshape(-1, values.shape[-1]))
+    return flat.reshape(*values.shape[:-1], episodes)
+
+
+def round_returns(rollouts: Rollout, episodes: int) -> Metrics:
+    """Mean over tasks and streams of each round's return (the sum over its first E episodes); leaves [N, R, B, T]."""
+    by_round = jnp.mean(jnp.sum(rollouts.reward * counted(rollouts, episodes), axis=-1), axis=(0, 2))
+    rounds = by_round.shape[0]
+    each = {f"return/round_{r}": by_round[r] for r in range(rounds)} if 1 < rounds <= 10 else {}
+    return {"return": by_round[-1], **each}
+
+
+def meta_iteration(
+    algorithm: Algorithm, benchmark: Benchmark, training: Any = None
+) -> Callable[[Progress, Key], tuple[Progress, Metrics]]:
+    """The function (progress, root key) -> (progress, metrics): collect, then update. Nothing random is carried.
+
+    `training` is the task distribution (default: the benchmark's training split).
+    """
+    streams = streams_of(benchmark.environment)
+    tasks = benchmark.train if training is None else training
+    plan = algorithm.plan
+    episodes = episodes_per_round(plan, streams.spec)
+
+    def iterate(progress: Progress, root: Key) -> tuple[Progress, Metrics]:
+        state, lives = progress
+        collect_key, update_key = jax.random.split(jax.random.fold_in(root, state.iteration))
+        trials, lives, _ = collect(algorithm, streams, tasks, plan, state.params, lives, collect_key)
+        state, metrics = algorithm.update(state, trials, update_key)
+        return Progress(state, lives), round_returns(trials.rollouts, episodes) | metrics
+
+    return iterate
+
+
+def begin(algorithm: Algorithm, benchmark: Benchmark, root: Key) -> Progress:
+    """The progress before the first meta-iteration: fresh parameters and, where lifetimes last, newborn lives."""
+    init_key, life_key = jax.random.split(jax.random.fold_in(root, 2**32 - 1))
+    state = algorithm.init(init_key)
+    plan = algorithm.plan
+    if plan.lifetime == plan.rounds:
+        return Progress(state, None)
+    streams = streams_of(benchmark.environment)
+    lives = begin_lives(algorithm, streams, benchmark.train, plan, state.params, life_key)
+    # Staggered ages: otherwise all lives would end, and begin, in the same iteration.
+    windows = plan.lifetime // plan.rounds
+    ages = (jnp.arange(plan.tasks, dtype=jnp.int32) % windows) * plan.rounds
+    return Progress(state, lives._replace(age=ages))
+
+
+def many(
+    iterate: Callable[[Progress, Key], tuple[Progress, Metrics]], longest: int
+) -> Callable[[Progress, Key, Array], tuple[Progress, Metrics]]:
+    """`iterate` repeated `count` ≤ `longest` times in one compiled loop; metrics come stacked [longest].
+
+    The count is an argument of the program, so one compilation serves any number, and a resumed run, whose
+    pieces differ in length, runs the very same code as an uninterrupted one.
+    """
+
+    def run(progress: Progress, root: Key, count: Array) -> tuple[Progress, Metrics]:
+        _, shapes = jax.eval_shape(iterate, progress, root)
+        buffers = jax.tree.map(lambda s: jnp.zeros((longest, *s.shape), s.dtype), shapes)
+
+        def body(i: Array, carry: tuple[Progress, Metrics]) -> tuple[Progress, Metrics]:
+            progress, metrics = carry
+            progress, row = iterate(progress, root)
+            return progress, jax.tree.map(lambda b, r: b.at[i].set(r), metrics, row)
+
+        return jax.lax.fori_loop(0, count, body, (progress, buffers))
+
+    return run

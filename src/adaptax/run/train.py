@@ -1,0 +1,197 @@
+"""The training loop: pieces of many meta-iterations, a row of metrics, a checkpoint now and then.
+
+The loop knows protocols and no names. A killed run leaves its last checkpoint; a resumed one goes on bit for bit as if
+it had never stopped.
+"""
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..types import Algorithm, Benchmark, UserError, check_range
+from . import checkpoint
+from .collect import Batched, streams_of
+from .iterate import Progress, begin, many, meta_iteration
+from .log import RunLog
+from .shard import mesh_of
+
+ROWS = 200  # rows in metrics.jsonl of a run whose `log_every` is left open
+PIECE_SECONDS = 1.0  # how long Ctrl-C and the progress bar wait at most, once the speed is known
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to train; none of it changes what an iteration computes."""
+
+    iterations: int
+    """Meta-iterations in all."""
+    seed: int = 0
+    """Seed of the first run."""
+    seeds: int = 1
+    """How many seeds to train at once: seed, seed + 1, …"""
+    devices: int = 1
+    """Devices over which the tasks are spread."""
+    log_every: int = 0
+    """Meta-iterations per row of metrics; 0: a two-hundredth of them all."""
+    checkpoint_seconds: float = 60.0
+    """Seconds between checkpoints (there is always one at the end)."""
+    quiet: bool = False
+    """No progress on the terminal."""
+
+    def __post_init__(self) -> None:
+        for name in ("iterations", "seeds", "devices"):
+            check_range(name, getattr(self, name), 1)
+        for name in ("seed", "log_every", "checkpoint_seconds"):
+            check_range(name, getattr(self, name), 0)
+
+    @property
+    def row(self) -> int:
+        return self.log_every or max(1, self.iterations // ROWS)
+
+
+class Result(NamedTuple):
+    """What training leaves. `state` leads with the axis [seeds] when there are several; `stopped` says whether
+    Ctrl-C ended it early."""
+
+    state: Any
+    iteration: int
+    stopped: bool
+
+
+def train(algorithm: Algorithm, benchmark: Benchmark, settings: Settings, directory: Path, *, resume: bool) -> Result:
+    """Train until `settings.iterations`, from the newest checkpoint in `directory` if `resume`."""
+    _check(algorithm, benchmark, settings)
+    with mesh_of(settings.devices, algorithm.plan.tasks):
+        return _train(algorithm, benchmark, settings, directory, resume)
+
+
+def _check(algorithm: Algorithm, benchmark: Benchmark, settings: Settings) -> None:
+    plan = algorithm.plan
+    if plan.lifetime % plan.rounds:
+        raise UserError(f"a lifetime of {plan.lifetime} rounds is not a multiple of the {plan.rounds} of an iteration")
+    on_host = not isinstance(streams_of(benchmark.environment), Batched)
+    if on_host and (settings.seeds > 1 or settings.devices > 1):
+        raise UserError("a benchmark stepped on the host trains one seed on one device: leave out seeds and devices")
+
+
+def _train(algorithm: Algorithm, benchmark: Benchmark, settings: Settings, directory: Path, resume: bool) -> Result:
+    iterate = meta_iteration(algorithm, benchmark)
+    roots = root_keys(settings.seed, settings.seeds)
+    start = jax.jit(lambda root: begin(algorithm, benchmark, root))
+    run = many(iterate, settings.row)
+    if settings.seeds > 1:
+        start, run = jax.vmap(start), jax.vmap(run, in_axes=(0, 0, None))
+    run = jax.jit(run, donate_argnums=0)
+    progress, done = start(roots), 0
+    places = directory / "checkpoints"
+    if resume and checkpoint.latest(places):  # a run that ended before its first checkpoint begins anew
+        progress, done, _ = checkpoint.restore(places, progress)
+    steps = algorithm.plan.environment_steps
+    log = RunLog(
+        directory,
+        iterations=settings.iterations,
+        resumed_at=done if resume else None,
+        environment_steps=done * steps,
+        quiet=settings.quiet,
+    )
+    with log, _interruptible() as interrupted:
+        saved_at, saved = time.monotonic(), done
+        pieces = _pieces(run, progress, roots, done, settings, interrupted)
+        for progress, done, row in pieces:
+            bad = _not_finite(row, done) if row else None
+            if bad:
+                raise UserError(_diverged(*bad, places, saved))
+            if row:
+                log.write(done, done * steps, {name: np.mean(v, axis=0).tolist() for name, v in row.items()})
+            late = time.monotonic() - saved_at > settings.checkpoint_seconds
+            if (row and late) or interrupted() or done >= settings.iterations:
+                checkpoint.save(places, progress, iteration=done, details={"environment_steps": done * steps})
+                saved_at, saved = time.monotonic(), done
+            if interrupted():
+                log.say(f"stopped at iteration {done}; the checkpoint is written")
+                return Result(progress.state, done, stopped=done < settings.iterations)
+    return Result(progress.state, done, stopped=False)
+
+
+def root_keys(seed: int, seeds: int) -> Any:
+    """The root key of every seed: [seeds] keys, or a single one."""
+    if seeds == 1:
+        return jax.random.key(seed)
+    return jnp.stack([jax.random.key(seed + k) for k in range(seeds)])
+
+
+def _pieces(
+    run: Callable, progress: Progress, roots: Any, done: int, settings: Settings, stop: Callable[[], bool]
+) -> Iterator[tuple[Progress, int, dict[str, np.ndarray]]]:
+    """(progress, iterations done, metrics) after each piece; the metrics [n, …] come with the piece that completes a
+    row and are empty otherwise. Rows end at multiples of `settings.row`, wherever the run was resumed, and where it is
+    asked to stop."""
+    pending: list[dict[str, np.ndarray]] = []
+    length, compiled = 1, False
+    while done < settings.iterations:
+        row_ends = min(done - done % settings.row + settings.row, settings.iterations)
+        count = min(length, row_ends - done)
+        began = time.monotonic()
+        progress, metrics = run(progress, roots, jnp.asarray(count, jnp.int32))
+        metrics = jax.device_get(metrics)
+        each = max((time.monotonic() - began) / count, 1e-6)
+        if compiled:  # the first piece's time is mostly compilation
+            length = max(1, int(PIECE_SECONDS / each))
+        compiled = True
+        done += count
+        axis = 0 if settings.seeds == 1 else 1  # [count] or [seeds, count] -> [count, …]
+        pending.append({k: np.moveaxis(np.take(v, range(count), axis), axis, 0) for k, v in metrics.items()})
+        row: dict[str, np.ndarray] = {}
+        if done == row_ends or stop() or not all(np.isfinite(v).all() for v in pending[-1].values()):
+            row = {k: np.concatenate([p[k] for p in pending]).astype(np.float64) for k in pending[0]}
+            pending = []
+        yield progress, done, row
+
+
+def _not_finite(row: dict[str, np.ndarray], done: int) -> tuple[str, int] | None:
+    """The first metric that is not finite and its iteration."""
+    bad = []
+    for name, values in row.items():
+        wrong = ~np.isfinite(values.reshape(values.shape[0], -1)).all(axis=1)
+        if wrong.any():
+            bad.append((done - len(values) + int(np.argmax(wrong)) + 1, name))
+    return (min(bad)[1], min(bad)[0]) if bad else None
+
+
+def _diverged(metric: str, iteration: int, places: Path, saved: int) -> str:
+    kept = (
+        f"the checkpoint of iteration {saved} is kept" if checkpoint.latest(places) else "no checkpoint was written yet"
+    )
+    return (
+        f"{metric} is not finite at iteration {iteration}: training stopped, and {kept}; a smaller step size may help"
+    )
+
+
+@contextmanager
+def _interruptible() -> Iterator[Callable[[], bool]]:
+    """While training, Ctrl-C (or SIGTERM) asks to stop after the piece at hand; a second one stops at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    asked: list[int] = []
+
+    def ask(number: int, _frame: Any) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(number)
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(asked)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,282 @@
+"""The vocabulary of adaptax as NamedTuples, and the protocols that every family of agents satisfies.
+
+Axes always stand in the order tasks N, rounds R, streams B, time T. An agent's methods are written for one
+stream (`act`) or one task (`begin`, `adapt`); only the collector and the mean over tasks add the axes before.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import gymnasium
+import jax
+import jax.numpy as jnp
+
+Array = jax.Array
+Key = jax.Array  # a typed PRNG key, `jax.random.key(...)`
+Params = Any  # meta-parameters: a pytree of arrays
+Adapted = Any  # what `begin` and `adapt` return: a pytree of arrays
+Memory = Any  # what `act` carries within a stream: a pytree of arrays, () when nothing is remembered
+Task = Any  # a NamedTuple of arrays that fixes one task
+EnvState = Any
+Observation = Any
+Metrics = dict[str, Array]
+
+
+class UserError(ValueError):
+    """Bad input: one clear sentence that names what is wrong and what would be right (exit code 2)."""
+
+
+class Spec(NamedTuple):
+    """What an agent must know of an environment before it meets a task.
+
+    `horizon` is the number of steps after which an episode is truncated; `episodes` the number of episodes in a
+    trial of the published protocol (RL²'s n: 10 pulls of a bandit are 10 episodes of one step).
+    """
+
+    observation_space: gymnasium.Space
+    action_space: gymnasium.Space
+    horizon: int
+    episodes: int = 1
+
+
+class Timestep(NamedTuple):
+    """What the agent perceives before it acts. At the first step of an episode `first` is true, and `action`
+    and `reward` still tell of the step before (zeros at the start of a stream)."""
+
+    observation: Observation
+    action: Array
+    reward: Array  # float32 []
+    first: Array  # bool []
+
+
+class Decision(NamedTuple):
+    """An action, and what the learner needs to know later of how it was chosen (log-probability, value, …)."""
+
+    action: Array
+    extras: Any = ()
+
+
+class Outcome(NamedTuple):
+    """What one environment step returns. `terminated` ends the episode for good (value 0 after it);
+    `truncated` only stops it (value goes on). The collector adds the truncation at `spec.horizon`."""
+
+    observation: Observation
+    reward: Array
+    terminated: Array | bool = False
+    truncated: Array | bool = False
+    success: Array | bool = False
+
+
+class Rollout(NamedTuple):
+    """B parallel streams of T steps on one task; leading axes [B, T] unless said otherwise.
+
+    `next_observation` is the true successor, before any reset. `last` [B] is what the agent would perceive
+    next, and `memory` [B] what it remembered when the rollout began: enough to unroll it again.
+    """
+
+    timestep: Timestep
+    decision: Decision
+    reward: Array
+    terminated: Array
+    truncated: Array
+    success: Array
+    next_observation: Observation
+    last: Timestep
+    memory: Memory
+
+
+class Trial(NamedTuple):
+    """R rounds of a lifetime on one task, with an `adapt` after each (the last one only if the life goes on).
+
+    `keys` [R] are those given to `adapt` and `birth` the one given to `begin`, so that an update can replay
+    them; `start` is what the agent was when this window of its life began and `age` how many rounds it had
+    then lived; `index` is the task's place in a finite training set (-1 when tasks are drawn afresh).
+    """
+
+    rollouts: Rollout  # leading axis [R]
+    keys: Key
+    birth: Key
+    start: Adapted
+    age: Array  # int32 []
+    index: Array  # int32 []
+
+
+class Plan(NamedTuple):
+    """How much one meta-iteration collects; all static.
+
+    `lifetime` is in rounds, a multiple of `rounds`; when it is longer, lives go on in the next iteration.
+    `restart`: every round begins with a new episode (False: streams run on across rounds).
+    """
+
+    tasks: int
+    rounds: int
+    streams: int
+    steps: int
+    lifetime: int
+    restart: bool = True
+
+    @property
+    def environment_steps(self) -> int:
+        """Environment steps of one meta-iteration, adaptation data included."""
+        return self.tasks * self.rounds * self.streams * self.steps
+
+
+class Agent(Protocol):
+    """How an agent faces one task."""
+
+    def begin(self, params: Params, key: Key) -> Adapted: ...
+    def start(self, params: Params) -> Memory: ...
+    def act(
+        self, params: Params, adapted: Adapted, memory: Memory, timestep: Timestep, key: Key
+    ) -> tuple[Decision, Memory]: ...
+    def adapt(self, params: Params, adapted: Adapted, rollout: Rollout, key: Key) -> Adapted: ...
+
+
+class State(Protocol):
+    """What an algorithm carries from one meta-iteration to the next: all that a checkpoint holds."""
+
+    @property
+    def params(self) -> Params: ...
+    @property
+    def iteration(self) -> Array: ...
+
+
+@runtime_checkable
+class Algorithm(Agent, Protocol):
+    """How meta-parameters learn from many tasks. `update` is a pure function of the collected trials [N, R, B, T]."""
+
+    @property
+    def plan(self) -> Plan: ...
+    def init(self, key: Key) -> Any: ...
+    def update(self, state: Any, trials: Trial, key: Key) -> tuple[Any, Metrics]: ...
+
+
+class Environment(Protocol):
+    """One instance: no batching, no auto-reset; the task is an argument."""
+
+    @property
+    def spec(self) -> Spec: ...
+    def reset(self, task: Task, key: Key) -> tuple[EnvState, Observation]: ...
+    def step(self, task: Task, state: EnvState, action: Array, key: Key) -> tuple[EnvState, Outcome]: ...
+
+
+class Streams(Protocol):
+    """An environment over the whole batch [N, B] of streams at once (tasks have the axis [N] only).
+
+    The collector makes one of any `Environment` by `vmap`; an environment that lives on the host is one itself.
+    """
+
+    @property
+    def spec(self) -> Spec: ...
+    def reset_streams(
+        self, tasks: Task, states: EnvState, observations: Observation, ended: Array, keys: Key
+    ) -> tuple[EnvState, Observation]:
+        """Begin new episodes in the streams where `ended` [N, B] is true; leave the others as they are."""
+        ...
+
+    def first_streams(self, tasks: Task, keys: Key) -> tuple[EnvState, Observation]:
+        """Begin an episode in every stream; `keys` [N, B]."""
+        ...
+
+    def step_streams(self, tasks: Task, states: EnvState, actions: Array, keys: Key) -> tuple[EnvState, Outcome]: ...
+
+
+class Tasks(Protocol):
+    """A distribution over tasks, or a finite set of them (`size` tasks; None when unbounded)."""
+
+    @property
+    def size(self) -> int | None: ...
+    def sample(self, key: Key, count: int) -> tuple[Array, Task]:
+        """Draw `count` tasks for training: their indices [count] (-1 when unbounded) and the tasks [count, …]."""
+        ...
+
+    def enumerate(self, key: Key, count: int) -> tuple[Array, Task]:
+        """`count` tasks for evaluation: a finite set in its own order, again from the start when it is used up."""
+        ...
+
+
+class Benchmark(NamedTuple):
+    """An environment and its tasks: no benchmark without held-out ones.
+
+    `named` holds further splits, such as the tasks of a published protocol. `describe` says in one line what
+    the test protocol is; reports print it.
+    """
+
+    environment: Any
+    train: Tasks
+    validation: Tasks
+    test: Tasks
+    named: Mapping[str, Tasks] = {}
+    describe: str = ""
+
+    @property
+    def spec(self) -> Spec:
+        return self.environment.spec
+
+    def split(self, name: str) -> Tasks:
+        """The split called `name`: train, validation, test, or one of `named`."""
+        splits = {"train": self.train, "validation": self.validation, "test": self.test, **self.named}
+        if name not in splits:
+            raise UserError(f"there is no split {name!r} here; the splits are {', '.join(sorted(splits))}")
+        return splits[name]
+
+
+class TaskDistribution(NamedTuple):
+    """Unbounded `Tasks`: `draw(key)` makes one task."""
+
+    draw: Callable[[Key], Task]
+
+    @property
+    def size(self) -> None:
+        return None
+
+    def sample(self, key: Key, count: int) -> tuple[Array, Task]:
+        tasks = jax.vmap(self.draw)(jax.random.split(key, count))
+        return jnp.full((count,), -1, jnp.int32), tasks
+
+    def enumerate(self, key: Key, count: int) -> tuple[Array, Task]:
+        return self.sample(key, count)
+
+
+class TaskSet(NamedTuple):
+    """Finite `Tasks`: a pytree of arrays whose leading axis counts the tasks; drawn with replacement."""
+
+    tasks: Task
+
+    @property
+    def size(self) -> int:
+        return jax.tree.leaves(self.tasks)[0].shape[0]
+
+    def sample(self, key: Key, count: int) -> tuple[Array, Task]:
+        index = jax.random.randint(key, (count,), 0, self.size, jnp.int32)
+        return index, jax.tree.map(lambda x: jnp.asarray(x)[index], self.tasks)
+
+    def enumerate(self, key: Key, count: int) -> tuple[Array, Task]:
+        index = jnp.arange(count, dtype=jnp.int32) % self.size
+        return index, jax.tree.map(lambda x: jnp.asarray(x)[index], self.tasks)
+
+
+def check_range(
+    name: str,
+    value: float | int | None,
+    low: float | None = None,
+    high: float | None = None,
+    *,
+    above: bool = False,
+    below: bool = False,
+) -> None:
+    """Raise a `UserError` unless low ≤ value ≤ high (`above`, `below`: strictly); None passes."""
+    if value is None:
+        return
+    bad = (
+        math.isnan(value)
+        or (low is not None and (value <= low if above else value < low))
+        or (high is not None and (value >= high if below else value > high))
+    )
+    if bad:
+        left = "" if low is None else f"{low:g} {'<' if above else '≤'} "
+        right = "" if high is None else f" {'<' if below else '≤'} {high:g}"
+        raise UserError(f"{name.replace('_', '-')} is {value}; it must satisfy {left}{name.replace('_', '-')}{right}")

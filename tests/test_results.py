@@ -1,0 +1,171 @@
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def load_tool():
+    spec = importlib.util.spec_from_file_location("benchmark_results", ROOT / "benchmarks" / "results.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+results = load_tool()
+
+BANDIT = {
+    "schema": 1,
+    "recipe": "rl2_bandit_10_5",
+    "title": "RL², bandit, 10 pulls × 5 arms",
+    "metric": "total reward per trial",
+    "seeds": [0, 1, 2],
+    "tasks": 1000,
+    "environment_steps": 2_000_000,
+    "seconds": 252.0,
+    "value": 6.6532,
+    "per_seed": [6.64, 6.65, 6.67],
+    "ci95": 0.0173,
+    "published": 6.7,
+    "published_source": "Duan et al. 2016",
+    "bounds": [{"name": "Bayes optimum", "value": 6.66}, {"name": "Gittins", "value": 6.6}],
+    "target": ">= 6.6",
+    "met": True,
+    "command": "python benchmarks/rl2_bandit.py",
+    "versions": {"jax": "0.10.2"},
+    "git": "abc1234",
+    "machine": "2 × AMD EPYC",
+    "note": "",
+}
+MAML = {
+    **BANDIT,
+    "title": "MAML, 2-D navigation",
+    "metric": "return per episode",
+    "value": None,
+    "tasks": 40,
+    "published": None,
+    "published_source": "",
+    "bounds": [],
+    "target": None,
+    "met": None,
+    "rows": [
+        {"label": "before", "value": -41.2, "ci95": 0.66, "published": -40.4},
+        {
+            "label": "after 1 step",
+            "value": -13.04,
+            "ci95": 0.31,
+            "published": -11.7,
+            "target": ">= -15",
+            "met": True,
+        },
+    ],
+    "note": "policy-gradient outer step.",
+}
+SPEED = {
+    **BANDIT,
+    "title": "MAML, whole meta-iteration",
+    "metric": "environment steps/s",
+    "value": 612_345.0,
+    "ci95": None,
+    "published": 1400,
+    "published_source": "PyTorch",
+    "bounds": [{"name": "floor", "value": 1_900_000}],
+    "target": ">= 600000",
+    "met": True,
+}
+
+
+@pytest.fixture
+def place(tmp_path):
+    """A README with markers, and result files."""
+    directory = tmp_path / "benchmarks" / "results"
+    directory.mkdir(parents=True)
+    for name, result in (
+        ("rl2_bandit_10_10", BANDIT),
+        ("rl2_bandit_10_5", BANDIT),
+        ("maml", MAML),
+        ("speed", SPEED),
+    ):
+        (directory / f"{name}.json").write_text(json.dumps(result))
+    readme = tmp_path / "README.md"
+    readme.write_text(f"# Title\n\n{results.BEGIN}\nold\n{results.END}\n\nafter\n")
+    return ["--results", str(directory), "--readme", str(readme)]
+
+
+def cells(text, start):
+    line = next(line for line in text.splitlines() if line.startswith(f"| {start}"))
+    return [cell.strip().replace("\u00a0", " ") for cell in line.strip("|").split("|")]
+
+
+def test_the_readme_says_what_the_result_files_say(capsys):
+    assert results.main(["--check"]) == 0, capsys.readouterr().err
+
+
+def test_written_table(place, capsys):
+    assert results.main([*place, "--check"]) == 1
+    assert "run `make results`" in capsys.readouterr().err
+    assert results.main(place) == 0 and results.main([*place, "--check"]) == 0
+    text = Path(place[3]).read_text()
+    assert text.startswith("# Title\n\n<!-- results:begin -->\n|") and text.endswith("results:end -->\n\nafter\n")
+    assert "old" not in text
+    link = "[RL², bandit, 10 pulls × 5 arms](benchmarks/results/rl2_bandit_10_5.json)"
+    assert cells(text, link) == [
+        link,
+        "total reward per trial",
+        "6.653 ± 0.017",
+        "6.7 (Duan et al. 2016)",
+        "Bayes optimum 6.66, Gittins 6.6",
+        "≥ 6.6: met",
+        "2 M",
+        "4.2 min",
+        "3",
+        "1 000",
+    ]
+    assert cells(text, "· after 1 step")[2:6] == ["−13.04 ± 0.31", "−11.7", "–", "≥ −15: met"]
+    assert cells(text, "[MAML, whole")[1:] == [
+        "612 000",
+        "1 400 (PyTorch)",
+        "floor 1 900 000",
+        "≥ 600 000: met",
+        "2 × AMD EPYC",
+    ]
+    assert "- MAML, 2-D navigation: policy-gradient outer step." in text
+    assert text.index("bandit_10_5.json") < text.index("bandit_10_10.json")  # numbers in their order
+
+
+def test_a_missed_target_is_said(place):
+    path = Path(place[1]) / "maml.json"
+    path.write_text(json.dumps({**BANDIT, "title": "missed", "value": 6.5, "met": False}))
+    results.main(place)
+    assert cells(Path(place[3]).read_text(), "[missed]")[5] == "≥ 6.6: **not met**"
+
+
+@pytest.mark.parametrize(
+    ("result", "message"),
+    [
+        ({**BANDIT, "value": 6.5}, "says met = True, but its value 6.5"),
+        ({**BANDIT, "schema": 2}, "not a result file of schema 1"),
+        ({k: v for k, v in BANDIT.items() if k != "title"}, "lacks title"),
+        ({**BANDIT, "value": None}, "neither a value nor rows"),
+    ],
+)
+def test_bad_result_files_are_named(place, capsys, result, message):
+    (Path(place[1]) / "bad.json").write_text(json.dumps(result))
+    assert results.main(place) == 1
+    error = capsys.readouterr().err
+    assert "bad.json" in error and message in error
+
+
+def test_a_readme_without_markers_is_an_error(place, capsys):
+    Path(place[3]).write_text("nothing\n")
+    assert results.main(place) == 1
+    assert "results:begin" in capsys.readouterr().err
+
+
+def test_no_results_yet(tmp_path):
+    assert results.block(results.load(tmp_path), tmp_path) == "No results yet."
