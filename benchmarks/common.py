@@ -50,7 +50,8 @@ def arguments(description: str) -> argparse.ArgumentParser:
 
 def train_and_judge(recipe: Recipe, options: argparse.Namespace, command: str) -> dict[str, Any]:
     """Train each seed in a run directory of its own, evaluate all, and write `results/<name>.json`."""
-    from adaptax import api
+    from adaptax import api, judging, runs
+    from adaptax.run.train import Settings
 
     iterations = options.iterations or recipe.iterations
     totals: list[np.ndarray] = []
@@ -58,18 +59,18 @@ def train_and_judge(recipe: Recipe, options: argparse.Namespace, command: str) -
     steps = 0
     for seed in range(options.seed, options.seed + options.seeds):
         directory = RUNS / f"{recipe.name}-seed{seed}"
-        named = api.name_benchmark(recipe.benchmark, recipe.settings)
-        algorithm = api.name_algorithm(recipe.algorithm, named, recipe.hyperparameters)
+        named = runs.name_benchmark(recipe.benchmark, recipe.settings)
+        algorithm = runs.name_algorithm(recipe.algorithm, named, recipe.hyperparameters)
         row = max(1, recipe.iterations // 200)
-        settings = api.Settings(iterations, seed, devices=options.devices, log_every=row)
+        settings = Settings(iterations, seed, devices=options.devices, log_every=row)
         resume = (directory / "checkpoints").exists()
         if not options.evaluate_only:
-            result = api.run(algorithm, recipe.algorithm, named, settings, directory, resume=resume)
+            result = runs.run(algorithm, recipe.algorithm, named, settings, directory, resume=resume)
             if result.stopped:
                 raise SystemExit(130)
         trained = api.load(directory)
-        protocol = api.protocol_for(trained.config, algorithm, named.value, **recipe.evaluation)
-        path = api.evaluate_run(trained, directory, recipe.split, protocol, references=False)
+        protocol = judging.protocol_for(trained.config, algorithm, named.value, **recipe.evaluation)
+        path = judging.evaluate_run(trained, directory, recipe.split, protocol, references=False)
         totals.append(np.load(path.with_suffix(".npz"))["returns"][0])
         seconds.append(_last_row(directory)["seconds"])
         steps = trained.iteration * trained.config["environment_steps_per_iteration"]
@@ -93,7 +94,7 @@ def _result(
     steps: int,
 ) -> dict[str, Any]:
     """`returns` [S, N, R, B, E]: the total of an RL² trial, or the return by round of a gradient-based agent."""
-    from adaptax import api
+    from adaptax import provenance
 
     rounds = returns.shape[2]
     by_task = returns.astype(np.float64).sum(axis=4).mean(axis=3)  # [S, N, R]
@@ -117,8 +118,8 @@ def _result(
         "target": recipe.target,
         "met": value >= float(recipe.target.split()[-1]),
         "command": command,
-        "versions": api.versions(),
-        "git": api.git_revision(),
+        "versions": provenance.versions(),
+        "git": provenance.git_revision(),
         "machine": machine(),
         "note": recipe.note,
     }

@@ -5,11 +5,17 @@ import sys
 
 from common import Recipe, arguments, train_and_judge
 
-# Per number of pulls: hyper-parameters, meta-iterations.
+COMMON = {"hidden": 64, "learning_rate": 3e-3, "trace": 1.0, "entropy": 0.03}
+LONG = {**COMMON, "tasks": 256, "minibatches": 8}
+# Per cell (pulls, arms): hyper-parameters and meta-iterations, which are also those of the decay.
 BUDGETS = {
-    10: ({"tasks": 1024, "hidden": 64, "learning_rate": 3e-3, "entropy": 0.01, "decay": 1000}, 1000),
-    100: ({"tasks": 128, "hidden": 64, "learning_rate": 3e-3, "entropy": 0.01, "decay": 2300}, 2300),
-    500: ({"tasks": 64, "hidden": 128, "learning_rate": 3e-3, "entropy": 0.01, "decay": 600}, 600),
+    (10, 5): ({**COMMON, "tasks": 1024}, 600),
+    (10, 10): ({**COMMON, "tasks": 1024}, 600),
+    (100, 5): (LONG, 1000),
+    (100, 10): (LONG, 2000),
+    (500, 5): ({**COMMON, "tasks": 128}, 400),
+    (500, 10): ({**COMMON, "tasks": 128}, 400),
+    (500, 50): ({**COMMON, "tasks": 128}, 400),
 }
 # (pulls, arms): target, the paper's RL², and what bounds or rivals it. The Bayes optima are exact (dynamic programming
 # over the posterior); Gittins' figures are the paper's.
@@ -25,7 +31,7 @@ CELLS = {
 
 
 def recipe(pulls: int, arms: int) -> Recipe:
-    hyperparameters, iterations = BUDGETS[pulls]
+    hyperparameters, iterations = BUDGETS[pulls, arms]
     target, published, bounds = CELLS[pulls, arms]
     return Recipe(
         name=f"rl2_bandit_{pulls}_{arms}",
@@ -33,7 +39,7 @@ def recipe(pulls: int, arms: int) -> Recipe:
         algorithm="rl2",
         benchmark="bandit",
         settings={"arms": arms, "pulls": pulls},
-        hyperparameters=hyperparameters,
+        hyperparameters={**hyperparameters, "decay": iterations},
         iterations=iterations,
         metric="total reward per trial",
         target=target,

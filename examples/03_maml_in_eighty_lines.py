@@ -132,15 +132,15 @@ def main(iterations: int) -> list[tuple[float, float]]:
         trials, _, _ = gather(state.params, None, jax.random.key(iteration))
         before, after = rounds(trials)
         gradient = meta_gradient(plain(state.params.policy), before, after)
-        first, second = (plain(optax.tree_utils.tree_get(state.optimizer, name)) for name in ("mu", "nu"))
+        first, second = (plain(optax.tree.get(state.optimizer, name)) for name in ("mu", "nu"))
         policy, moment, _ = adam(plain(state.params.policy), gradient, first, second, iteration)
 
         state, metrics = update(state, trials, jax.random.key(0))
-        theirs = plain(optax.tree_utils.tree_get(state.optimizer, "mu"))
+        theirs = plain(optax.tree.get(state.optimizer, "mu"))
         # Adam's first moment is 0.9 of the old one and 0.1 of the gradient.
         worst.append((10 * apart(theirs, moment), apart(plain(state.params.policy), policy)))
         returns = [float(jnp.mean(jnp.sum(r.reward, axis=1))) for r in (before, after)]
-        norms = float(metrics["gradient_norm"]), float(optax.global_norm(gradient))
+        norms = float(metrics["gradient_norm"]), float(optax.tree.norm(gradient))
         row = (iteration, *returns, *norms, *worst[-1])
         print("{:9d} | {:8.2f}  {:8.2f}  |  {:8.6f}    {:8.6f}  | {:13.1e} {:20.1e}".format(*row))
     same = all(max(row) < 1e-4 for row in worst)  # float32: about 1e-6 is usual

@@ -1,8 +1,11 @@
-"""What holds for every test: two CPU devices, one thread an operation, nothing read from an older compilation."""
+"""What holds for every test: two CPU devices, one thread an operation, compilations shared within a session only."""
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 
 # Before JAX starts: tests run side by side, one process a core.
@@ -13,7 +16,13 @@ import pytest
 
 jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_platforms", "cpu")
-jax.config.update("jax_enable_compilation_cache", False)
+
+# A run and its continuation compile the same program: the second one finds it here. Nothing is read from an older
+# session, whose sources may have been others.
+_compiled = tempfile.mkdtemp(prefix="adaptax-tests-")
+atexit.register(shutil.rmtree, _compiled, ignore_errors=True)
+jax.config.update("jax_compilation_cache_dir", _compiled)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
 
 
 @pytest.fixture

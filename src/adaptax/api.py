@@ -2,15 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
-import json
-import platform
-import shlex
-import subprocess
-import sys
 from collections.abc import Mapping
-from dataclasses import asdict, fields
-from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,24 +10,14 @@ import jax
 import numpy as np
 
 from . import registry
-from .published import published
+from .judging import protocol_for, task_fields
 from .run import checkpoint
 from .run import evaluate as evaluator
-from .run import train as trainer
-from .run.evaluate import Evaluation, Protocol
+from .run.evaluate import Evaluation
 from .run.iterate import begin
 from .run.train import Settings, root_keys
+from .runs import name_algorithm, name_benchmark, read_config, restore_algorithm, run
 from .types import Algorithm, Benchmark, Key, Rollout, TaskSet, Timestep, UserError, check_range
-
-SCHEMA = 1
-
-
-class Named(NamedTuple):
-    """A benchmark and the name and settings that make it again; `name` is None for a user's own value."""
-
-    value: Benchmark
-    name: str | None
-    settings: Mapping[str, Any]
 
 
 def benchmark(name: str, **settings: Any) -> Benchmark:
@@ -111,121 +93,6 @@ def train(
     return load(out, algorithm=chosen, benchmark=named.value)
 
 
-def name_benchmark(benchmark: str | Benchmark, settings: Mapping[str, Any]) -> Named:
-    """A benchmark with its name and all its settings, the defaults included."""
-    if not isinstance(benchmark, str):
-        if settings:
-            raise UserError("settings go with a benchmark's name; this benchmark is a value already")
-        return Named(benchmark, None, {})
-    value = registry.make_benchmark(benchmark, settings)
-    signature = inspect.signature(registry.benchmark_entry(benchmark).load())
-    full = {name: settings.get(name, p.default) for name, p in signature.parameters.items()}
-    return Named(value, benchmark, full)
-
-
-def name_algorithm(algorithm: str | Algorithm, on: Named, hyperparameters: Mapping[str, Any]) -> Algorithm:
-    if not isinstance(algorithm, str):
-        if hyperparameters:
-            raise UserError("hyperparameters go with an algorithm's name; this algorithm is a value already")
-        return algorithm
-    return registry.make_algorithm(algorithm, on.name, on.value.spec, hyperparameters)
-
-
-def run(
-    algorithm: Algorithm, name: str | None, on: Named, settings: Settings, directory: Path, *, resume: bool
-) -> trainer.Result:
-    """Train into a run directory: `config.json` first, then metrics and checkpoints."""
-    path = directory / "config.json"
-    config = make_config(algorithm, name, on, settings)
-    if resume:
-        _check_same(read_config(directory), config, directory)
-    elif directory.exists() and any(directory.iterdir()):
-        raise UserError(f"{directory} exists already; give --resume to go on with it, or another --out")
-    directory.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
-    write_whole(path, lambda file: file.write(text.encode()))
-    return trainer.train(algorithm, on.value, settings, directory, resume=resume)
-
-
-def make_config(algorithm: Algorithm, name: str | None, on: Named, settings: Settings) -> dict[str, Any]:
-    """What `config.json` says: enough to make the run again."""
-    hyperparameters = {f.name: getattr(algorithm, f.name) for f in fields(algorithm) if f.name != "spec"}  # type: ignore[arg-type]
-    return {
-        "schema": SCHEMA,
-        "algorithm": name or type(algorithm).__name__,
-        "algorithm_is_named": name is not None,
-        "benchmark": on.name or type(on.value.environment).__name__,
-        "benchmark_is_named": on.name is not None,
-        "benchmark_settings": dict(on.settings),
-        "hyperparameters": _plain(hyperparameters),
-        "seed": settings.seed,
-        "seeds": settings.seeds,
-        "iterations": settings.iterations,
-        "log_every": settings.row,
-        "devices": settings.devices,
-        "environment_steps_per_iteration": algorithm.plan.environment_steps,
-        "versions": versions(),
-        "git": git_revision(),
-        "command": command(),
-    }
-
-
-def _plain(value: Any) -> Any:
-    return json.loads(json.dumps(value, default=str))
-
-
-def _check_same(before: Mapping[str, Any], now: Mapping[str, Any], directory: Path) -> None:
-    for name in ("algorithm", "benchmark", "benchmark_settings", "seed", "seeds", "log_every"):
-        if before[name] != now[name]:
-            raise UserError(f"{directory} was begun with {name} {before[name]!r}, not {now[name]!r}; use another --out")
-    for name, value in now["hyperparameters"].items():
-        if before["hyperparameters"].get(name) != value:
-            was = before["hyperparameters"].get(name)
-            raise UserError(f"{directory} was begun with {name} {was!r}, not {value!r}; use another --out")
-
-
-def versions() -> dict[str, str]:
-    """Versions of what computes the numbers."""
-    names = ("adaptax", "jax", "jaxlib", "numpy", "optax")
-    return {"python": platform.python_version(), **{name: metadata.version(name) for name in names}}
-
-
-def git_revision() -> str:
-    """The source's git revision, "+changes" when files differ from it; empty outside a checkout."""
-    here = Path(__file__).parent
-
-    def git(*words: str) -> str:
-        done = subprocess.run(["git", "-C", str(here), *words], capture_output=True, text=True, check=False)
-        return done.stdout.strip() if done.returncode == 0 else ""
-
-    try:
-        revision = git("rev-parse", "--short=12", "HEAD")
-        return revision + ("+changes" if revision and git("status", "--porcelain", "--", str(here)) else "")
-    except OSError:
-        return ""
-
-
-def command() -> str:
-    """The command line of this process, as one would type it again."""
-    program = Path(sys.argv[0])
-    first = "adaptax" if program.name in ("adaptax", "__main__.py") else program.name
-    return shlex.join([first, *sys.argv[1:]])
-
-
-def read_config(directory: str | Path) -> dict[str, Any]:
-    """A run directory's `config.json`."""
-    path = Path(directory) / "config.json"
-    if not path.exists():
-        raise UserError(f"{directory} is not a run directory: it has no config.json")
-    try:
-        config = json.loads(path.read_text())
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path} is damaged: {error}") from error
-    if config.get("schema") != SCHEMA:
-        raise UserError(f"{path} has schema {config.get('schema')}, which this version of adaptax does not read")
-    return config
-
-
 def load(
     directory: str | Path,
     *,
@@ -257,40 +124,16 @@ def load(
     return Trained(algorithm, benchmark, jax.tree.map(lambda x: x[seed], every), every, config, iteration)
 
 
-def restore_algorithm(config: Mapping[str, Any], on: Benchmark) -> Algorithm:
-    entry = registry.algorithm_entry(config["algorithm"])
-    listed = {k: tuple(v) if isinstance(v, list) else v for k, v in config["hyperparameters"].items()}
-    hyperparameters = {k: v for k, v in listed.items() if k not in entry.fixed}
-    return registry.make_algorithm(config["algorithm"], None, on.spec, hyperparameters)
-
-
-def protocol_for(
-    config: Mapping[str, Any],
-    algorithm: Algorithm,
-    on: Benchmark,
-    *,
-    tasks: int = 0,
-    rounds: int = 0,
-    episodes: int = 0,
-    seed: int = 0,
-) -> Protocol:
-    """How a run is judged: the pair's protocol, with what is given here in its place."""
-    start = asdict(evaluator.protocol_of(algorithm.plan, on, tasks=100))
-    given = {"tasks": tasks, "rounds": rounds, "episodes": episodes}
-    pair = registry.defaults(config["algorithm"], config["benchmark"]).evaluation
-    return Protocol(**{**start, **pair, **{k: v for k, v in given.items() if v}, "seed": seed})
-
-
 def make_task(on: Benchmark, given: Mapping[str, Any]) -> Any:
     """A task of `on` from its fields by name, checked against the names and shapes that its tasks have."""
     like = jax.tree.map(lambda x: np.asarray(x)[0], on.test.enumerate(jax.random.key(0), 1)[1])
-    shapes = ", ".join(f"{name} {list(x.shape)}" for name, x in _task_fields(like).items())
+    shapes = ", ".join(f"{name} {list(x.shape)}" for name, x in task_fields(like).items())
     for name in sorted(set(like._fields) ^ set(given)):
         raise UserError(
             f"the task {'has no' if name in given else 'lacks the'} field {name!r}; its fields are {shapes}"
         )
     values = {}
-    for name, wanted in _task_fields(like).items():
+    for name, wanted in task_fields(like).items():
         try:
             value = np.asarray(given[name], np.float64)
         except (TypeError, ValueError):
@@ -328,80 +171,3 @@ def adapt_to(
         seed=seed,
     )
     return evaluator.evaluate(trained.algorithm, trained.benchmark, alone, trained.params, protocol)
-
-
-def evaluate_run(trained: Trained, directory: Path, split: str, protocol: Protocol, references: bool = True) -> Path:
-    """Judge every seed of a run and the reference strategies; write `evaluation-<split>.json` and `.npz`."""
-    on, config = trained.benchmark, trained.config
-    tasks = on.split(split)
-    judged = [
-        evaluator.evaluate(
-            trained.algorithm, on, tasks, jax.tree.map(lambda x, k=k: x[k], trained.all_params), protocol
-        )
-        for k in range(config["seeds"])
-    ]
-    arrays: dict[str, np.ndarray] = {
-        "returns": np.stack([e.returns for e in judged]),
-        "success": np.stack([e.success for e in judged]),
-        "trajectories_first": np.stack([e.first for e in judged]),
-        **{f"task_{name}": value for name, value in _task_fields(judged[0].tasks).items()},
-    }
-    if isinstance(judged[0].observations, np.ndarray) and judged[0].observations.ndim == 5:
-        arrays["trajectories"] = np.stack([e.observations for e in judged])
-    name = f"evaluation-{split}"
-    result = {
-        "schema": SCHEMA,
-        **{key: config[key] for key in ("algorithm", "benchmark", "benchmark_settings")},
-        "split": split,
-        "seeds": [config["seed"] + k for k in range(config["seeds"])],
-        "evaluation_seed": protocol.seed,
-        "tasks": protocol.tasks,
-        "rounds": protocol.rounds,
-        "streams": protocol.streams,
-        "episodes": protocol.episodes,
-        "environment_steps": trained.iteration * config["environment_steps_per_iteration"],
-        "unit": "episode return",
-        "references": reference_results(config["benchmark"], on, split, protocol) if references else [],
-        "published": published(config["benchmark"], config["benchmark_settings"], split),
-        "command": command(),
-        "versions": versions(),
-        "git": git_revision(),
-        "arrays": f"{name}.npz",
-    }
-    write_whole(directory / f"{name}.npz", lambda file: np.savez_compressed(file, **arrays))
-    text = json.dumps(result, indent=2, ensure_ascii=False) + "\n"
-    write_whole(directory / f"{name}.json", lambda file: file.write(text.encode()))
-    return directory / f"{name}.json"
-
-
-def write_whole(path: Path, write: Any) -> None:
-    """Write a file beside its place, then put it there: a reader never sees half of it."""
-    beside = path.with_name(f".{path.name}.part")
-    with beside.open("wb") as file:
-        write(file)
-    beside.replace(path)
-
-
-def _task_fields(task: Any) -> dict[str, np.ndarray]:
-    return {name: np.asarray(value) for name, value in task._asdict().items()} if isinstance(task, tuple) else {}
-
-
-def reference_results(benchmark: str, on: Benchmark, split: str, protocol: Protocol) -> list[dict[str, Any]]:
-    """The reference strategies on the same tasks: mean and standard error of every episode and of their sum."""
-    alone = (
-        protocol._replace(streams=1) if isinstance(protocol, tuple) else Protocol(**{**asdict(protocol), "streams": 1})
-    )
-    results = []
-    for name, make in registry.make_strategies(benchmark, on.spec).items():
-        returns = evaluator.evaluate(make(), on, on.split(split), (), alone).returns.mean(axis=2)
-        flat = returns.reshape(returns.shape[0], -1).astype(np.float64)
-        totals = flat.sum(axis=1)
-        results.append(
-            {
-                "name": name,
-                "mean": flat.mean(axis=0).tolist(),
-                "total": float(totals.mean()),
-                "sem": float(totals.std(ddof=1) / np.sqrt(len(totals))) if len(totals) > 1 else 0.0,
-            }
-        )
-    return results

@@ -98,7 +98,8 @@ class RL2:
     learning_rate: float = 1e-3
     """Adam's step size."""
     decay: int = 0
-    """Meta-iterations over which the step size and the entropy bonus go linearly to zero; 0: never."""
+    """Meta-iterations over which the step size goes linearly to zero, and the entropy bonus in two thirds of them;
+    0: never."""
     entropy: float = 0.0
     """Weight of the entropy bonus."""
     value_weight: float = 0.5
@@ -214,9 +215,10 @@ class RL2:
         return RL2State(params, optimizer, state.iteration + 1), metrics
 
     def _remaining(self, iteration: Array) -> Array:
+        """What is left of the entropy bonus: none in the last third, where the policy still has to sharpen."""
         if not self.decay:
             return jnp.ones((), jnp.float32)
-        return jnp.maximum(1.0 - iteration.astype(jnp.float32) / self.decay, 0.0)
+        return jnp.maximum(1.0 - 1.5 * iteration.astype(jnp.float32) / self.decay, 0.0)
 
     def _prepare(self, params: RL2Params, trials: Trial) -> Batch:
         """Advantages over whole trials, and all streams of all tasks side by side."""

@@ -49,7 +49,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         _keep_compiled()
         return COMMANDS[words[0]][0](words[1:])
     except (UserError, ReportError) as error:
-        return _complain(str(error))
+        from ..run.train import Diverged
+
+        return _complain(str(error), 1 if isinstance(error, Diverged) else 2)
     except BrokenPipeError:  # `adaptax list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 0
@@ -64,9 +66,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return exit.code if isinstance(exit.code, int) else 2
 
 
-def _complain(what: str) -> int:
+def _complain(what: str, code: int = 2) -> int:
     print(f"adaptax: {what}", file=sys.stderr, flush=True)
-    return 2
+    return code
 
 
 def _help() -> str:

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 import tyro
 
-from .. import api
+from .. import api, judging
 from ..report import Evaluation, report
 from ..report.statistics import over_seeds
 from ..report.tables import Table, chosen_points, number, plain
@@ -55,7 +55,7 @@ def evaluate_command(words: list[str]) -> int:
     )
     _check_counts(tasks=options.tasks, rounds=options.rounds, episodes=options.episodes)
     trained = api.load(options.run)
-    protocol = api.protocol_for(
+    protocol = judging.protocol_for(
         trained.config,
         trained.algorithm,
         trained.benchmark,
@@ -65,7 +65,7 @@ def evaluate_command(words: list[str]) -> int:
         seed=options.seed,
     )
     references = not options.no_references
-    show_evaluation(api.evaluate_run(trained, Path(options.run), options.split, protocol, references))
+    show_evaluation(judging.evaluate_run(trained, Path(options.run), options.split, protocol, references))
     return 0
 
 

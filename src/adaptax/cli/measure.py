@@ -9,7 +9,7 @@ from typing import Any
 
 import tyro
 
-from .. import api
+from .. import provenance, runs
 from ..report.tables import Table, amount, number, plain
 from ..run.bench import JOBS, Job, bench
 from .options import leading_names, parse
@@ -49,14 +49,14 @@ def bench_command(words: list[str]) -> int:
     use_devices(max(job.devices for job in jobs))
     results = [_measure(job, options) for job in jobs]
     if options.json:
-        print(json.dumps({"results": results, "versions": api.versions()}, indent=2, ensure_ascii=False))
+        print(json.dumps({"results": results, "versions": provenance.versions()}, indent=2, ensure_ascii=False))
     return 0
 
 
 def _measure(job: Job, options: BenchOptions) -> dict[str, Any]:
     """Run one job; unless JSON is wanted at the end, print its table as soon as it is there."""
-    on = api.name_benchmark(job.benchmark, job.settings)
-    algorithm = api.name_algorithm(job.algorithm, on, job.hyperparameters)
+    on = runs.name_benchmark(job.benchmark, job.settings)
+    algorithm = runs.name_algorithm(job.algorithm, on, job.hyperparameters)
     if not options.json:
         print(f"{job.title}: measuring …", file=sys.stderr, flush=True)
     numbers = bench(algorithm, on.value, options.repetitions, job.devices)

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import jax
 import tyro
 
-from .. import api, registry
+from .. import api, judging, registry, runs
 from ..report import read_evaluation
 from ..report.tables import amount, evaluation_table, plain, success_table
 from ..report.tables import settings as settings_text
@@ -79,12 +79,12 @@ def train_command(words: list[str]) -> int:
         chosen = _parse(names, rest, config)
     options = replace(chosen.options, out=str(directory))
     use_devices(options.devices)
-    on = api.name_benchmark(names[1], chosen.settings)
-    algorithm = api.name_algorithm(names[0], on, chosen.hyperparameters)
+    on = runs.name_benchmark(names[1], chosen.settings)
+    algorithm = runs.name_algorithm(names[0], on, chosen.hyperparameters)
     plan = _settings(options, algorithm, names, config)
     if not options.quiet and (options.resume or not directory.exists()):
         print(_title(names, on, algorithm, plan, directory), file=sys.stderr, flush=True)
-    result = api.run(algorithm, names[0], on, plan, directory, resume=options.resume)
+    result = runs.run(algorithm, names[0], on, plan, directory, resume=options.resume)
     if result.stopped:
         again = [*words, *([] if options.resume else ["--resume"])]
         print(f"go on with: {shlex.join(['adaptax', 'train', *again])}", file=sys.stderr)
@@ -126,7 +126,7 @@ def _run_to_resume(words: Sequence[str]) -> tuple[dict[str, Any], tuple[str, str
 
 def _config(directory: Path, names: tuple[str, str] | None = None) -> dict[str, Any]:
     """The config of a run that can be resumed here, and is one of `names`."""
-    config = api.read_config(directory)
+    config = runs.read_config(directory)
     for kind, name in zip(("algorithm", "benchmark"), names or (None, None), strict=True):
         if not config[f"{kind}_is_named"]:
             raise UserError(f"{directory} was trained with your own {config[kind]}: resume it with adaptax.train")
@@ -170,7 +170,7 @@ def _settings(
     return Settings(iterations, **{name: getattr(options, name) for name in same})
 
 
-def _title(names: tuple[str, str], on: api.Named, algorithm: Algorithm, plan: Settings, directory: Path) -> str:
+def _title(names: tuple[str, str], on: runs.Named, algorithm: Algorithm, plan: Settings, directory: Path) -> str:
     described = f" ({settings_text(on.settings)})" if on.settings else ""
     many = f", {plan.seeds} seeds" if plan.seeds > 1 else ""
     each = amount(algorithm.plan.environment_steps)
@@ -181,12 +181,12 @@ def _title(names: tuple[str, str], on: api.Named, algorithm: Algorithm, plan: Se
 def _judge(directory: Path, quiet: bool) -> int:
     """Evaluate the test split and every named one, and print their tables."""
     trained = api.load(directory)
-    protocol = api.protocol_for(trained.config, trained.algorithm, trained.benchmark)
+    protocol = judging.protocol_for(trained.config, trained.algorithm, trained.benchmark)
     try:
         for split in ("test", *trained.benchmark.named):
             if not quiet:
                 print(f"evaluating on {protocol.tasks} {split} tasks …", file=sys.stderr, flush=True)
-            show_evaluation(api.evaluate_run(trained, directory, split, protocol))
+            show_evaluation(judging.evaluate_run(trained, directory, split, protocol))
     except KeyboardInterrupt:
         print(f"training is complete; judge it with: adaptax evaluate {directory}", file=sys.stderr)
         return 130

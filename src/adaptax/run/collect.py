@@ -211,15 +211,7 @@ def collect_round(
     restart_key, act_key, step_key, reset_key = jax.random.split(key, 4)
     shape = (plan.tasks, plan.streams)
     if plan.restart:
-        state, observation = streams.reset_streams(
-            tasks,
-            stream.state,
-            stream.timestep.observation,
-            jnp.ones(shape, bool),
-            jax.random.split(restart_key, shape),
-        )
-        timestep = stream.timestep._replace(observation=observation, first=jnp.ones(shape, bool))
-        stream = Stream(state, timestep, stream.memory, jnp.zeros(shape, jnp.int32))
+        stream = _restart(streams, tasks, stream, jax.random.split(restart_key, shape))
     # All keys of the round are made before the scan: one wide hash instead of T narrow ones.
     split = partial(jax.random.split, num=(plan.steps, *shape))
     keys = split(act_key), split(step_key), split(reset_key)
@@ -248,21 +240,16 @@ def collect_round(
 
     scan = scan_hoisted if isinstance(streams, Batched) else jax.lax.scan
     after, seen = scan(step, stream, keys)
-    timestep, decision, reward, terminated, truncated, success, next_observation = jax.tree.map(
-        lambda x: jnp.moveaxis(x, 0, 2), seen
-    )
-    rollout = Rollout(
-        timestep,
-        decision,
-        reward,
-        terminated,
-        truncated,
-        success,
-        next_observation,
-        last=after.timestep,
-        memory=stream.memory,
-    )
-    return after, rollout
+    steps = jax.tree.map(lambda x: jnp.moveaxis(x, 0, 2), seen)  # [T, N, B, ...] -> [N, B, T, ...]
+    return after, Rollout(*steps, last=after.timestep, memory=stream.memory)
+
+
+def _restart(streams: Streams, tasks: Task, stream: Stream, keys: Key) -> Stream:
+    """New episodes in all streams [N, B]; memory, last action and last reward go on."""
+    every = jnp.ones(keys.shape, bool)
+    state, observation = streams.reset_streams(tasks, stream.state, stream.timestep.observation, every, keys)
+    timestep = stream.timestep._replace(observation=observation, first=every)
+    return Stream(state, timestep, stream.memory, jnp.zeros(keys.shape, jnp.int32))
 
 
 def adapt_each(agent: Agent, params: Params, adapted: Adapted, rollout: Rollout, keys: Key) -> Adapted:

@@ -25,7 +25,8 @@ def scan_hoisted(body: Callable[[Any, Any], tuple[Any, Any]], carry: Any, keys: 
         results = after(*flat, *drawn)
         return list(results[: len(flat)]), list(results[len(flat) :])
 
-    last, seen = jax.lax.scan(step, flat_carry, drawn)
+    # A step without randomness leaves nothing to scan over, so the length is said.
+    last, seen = jax.lax.scan(step, flat_carry, drawn, length=flat_keys[0].shape[0])
     return tree_unflatten(carry_tree, last), tree_unflatten(tree_structure(shape[1]), seen)
 
 
@@ -43,7 +44,7 @@ def _split(closed: jex.ClosedJaxpr, carried: int) -> tuple[Callable[..., Any], C
             late.append(equation)
     wanted = [v for e in late for v in e.invars] + list(jaxpr.outvars)
     drawn = list(dict.fromkeys(v for v in wanted if not isinstance(v, jex.Literal) and v in known))
-    first = jex.Jaxpr((), jaxpr.invars[carried:], drawn, early)
+    first = jex.Jaxpr((), jaxpr.invars[carried:], drawn, early, debug_info=jaxpr.debug_info)
     second = jex.Jaxpr(
         jaxpr.constvars,
         [*jaxpr.invars[:carried], *drawn],

@@ -58,6 +58,10 @@ class Settings:
         return self.log_every or max(1, self.iterations // ROWS)
 
 
+class Diverged(UserError):
+    """A loss or return that is not finite: no fault of the input's form, so the exit code is 1."""
+
+
 class Result(NamedTuple):
     """What training leaves. `state` leads with the axis [seeds] when there are several; `stopped` says whether
     Ctrl-C ended it early."""
@@ -109,7 +113,7 @@ def _train(algorithm: Algorithm, benchmark: Benchmark, settings: Settings, direc
         for progress, done, row in pieces:
             bad = _not_finite(row, done) if row else None
             if bad:
-                raise UserError(_diverged(*bad, places, saved))
+                raise Diverged(_diverged(*bad, places, saved))
             if row:
                 log.write(done, done * steps, {name: np.mean(v, axis=0).tolist() for name, v in row.items()})
             late = time.monotonic() - saved_at > settings.checkpoint_seconds

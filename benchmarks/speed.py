@@ -1,0 +1,78 @@
+"""The speed of a whole meta-iteration, in the jobs of `adaptax bench`: `python benchmarks/speed.py`.
+
+Each job runs in a process of its own, with as many devices as it names, several times; the median run is kept.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import statistics
+import subprocess
+import sys
+
+from common import RESULTS, machine
+
+REPEATS = 5
+TARGETS = {"maml": (600_000, "speed_maml_navigation"), "rl2": (36_000, "speed_rl2_bandit")}
+PEERS = {
+    "maml": ("PyTorch MAML-RL, TRPO outer step, another machine", 1_400.0),
+    "rl2": ("JAX single-file PPO-RNN, another machine", 25_300.0),
+}
+
+
+def measure(index: int) -> dict[str, float]:
+    """One run of job `index` in a fresh process."""
+    code = (
+        "import json, jax; from adaptax.run.bench import JOBS, bench; from adaptax import runs; "
+        f"job = JOBS[{index}]; jax.config.update('jax_num_cpu_devices', job.devices); "
+        "on = runs.name_benchmark(job.benchmark, job.settings); "
+        "algorithm = runs.name_algorithm(job.algorithm, on, job.hyperparameters); "
+        "print(json.dumps(bench(algorithm, on.value, devices=job.devices)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def main() -> None:
+    from adaptax import provenance
+    from adaptax.run.bench import JOBS
+
+    for index, job in enumerate(JOBS):
+        measured = [measure(index) for _ in range(REPEATS)]
+        rates = [m["iteration_steps_per_second"] for m in measured]
+        chosen = measured[rates.index(statistics.median(rates))]
+        least, name = TARGETS[job.algorithm]
+        peer, rate = PEERS[job.algorithm]
+        value = chosen["iteration_steps_per_second"]
+        result = {
+            "schema": 1,
+            "recipe": name,
+            "title": job.title,
+            "metric": "environment steps/s",
+            "seeds": [0],
+            "tasks": job.hyperparameters["tasks"],
+            "environment_steps": int(chosen["environment_steps"]),
+            "seconds": chosen["iteration_seconds"],
+            "value": value,
+            "per_seed": rates,
+            "ci95": (max(rates) - min(rates)) / 2,
+            "published": rate,
+            "published_source": peer,
+            "bounds": [{"name": "matrix-product floor here", "value": chosen["floor_steps_per_second"]}],
+            "target": f">= {least}",
+            "met": value >= least,
+            "command": shlex.join(["python", *sys.argv]),
+            "versions": provenance.versions(),
+            "git": provenance.git_revision(),
+            "machine": machine(),
+            "note": f"{chosen['times_floor']:.2f} times the floor at {chosen['product_rate_gflops']:.0f} GFLOP/s",
+            "details": chosen,
+        }
+        RESULTS.mkdir(exist_ok=True)
+        (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+        print(f"{job.title}: {value:,.0f} steps/s ({result['target']}, met: {result['met']}), {result['note']}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""Run directories: what is trained, its `config.json`, and training into it."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from . import registry
+from .provenance import command, git_revision, versions, write_whole
+from .run import train as trainer
+from .run.train import Settings
+from .types import Algorithm, Benchmark, UserError
+
+SCHEMA = 1
+
+
+class Named(NamedTuple):
+    """A benchmark and the name and settings that make it again; `name` is None for a user's own value."""
+
+    value: Benchmark
+    name: str | None
+    settings: Mapping[str, Any]
+
+
+def name_benchmark(benchmark: str | Benchmark, settings: Mapping[str, Any]) -> Named:
+    """A benchmark with its name and all its settings, the defaults included."""
+    if not isinstance(benchmark, str):
+        if settings:
+            raise UserError("settings go with a benchmark's name; this benchmark is a value already")
+        return Named(benchmark, None, {})
+    value = registry.make_benchmark(benchmark, settings)
+    signature = inspect.signature(registry.benchmark_entry(benchmark).load())
+    full = {name: settings.get(name, p.default) for name, p in signature.parameters.items()}
+    return Named(value, benchmark, full)
+
+
+def name_algorithm(algorithm: str | Algorithm, on: Named, hyperparameters: Mapping[str, Any]) -> Algorithm:
+    if not isinstance(algorithm, str):
+        if hyperparameters:
+            raise UserError("hyperparameters go with an algorithm's name; this algorithm is a value already")
+        return algorithm
+    return registry.make_algorithm(algorithm, on.name, on.value.spec, hyperparameters)
+
+
+def run(
+    algorithm: Algorithm, name: str | None, on: Named, settings: Settings, directory: Path, *, resume: bool
+) -> trainer.Result:
+    """Train into a run directory: `config.json` first, then metrics and checkpoints."""
+    path = directory / "config.json"
+    config = make_config(algorithm, name, on, settings)
+    if resume:
+        _check_same(read_config(directory), config, directory)
+    elif directory.exists() and any(directory.iterdir()):
+        raise UserError(f"{directory} exists already; give --resume to go on with it, or another --out")
+    directory.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
+    write_whole(path, lambda file: file.write(text.encode()))
+    return trainer.train(algorithm, on.value, settings, directory, resume=resume)
+
+
+def make_config(algorithm: Algorithm, name: str | None, on: Named, settings: Settings) -> dict[str, Any]:
+    """What `config.json` says: enough to make the run again."""
+    hyperparameters = {f.name: getattr(algorithm, f.name) for f in fields(algorithm) if f.name != "spec"}  # type: ignore[arg-type]
+    return {
+        "schema": SCHEMA,
+        "algorithm": name or type(algorithm).__name__,
+        "algorithm_is_named": name is not None,
+        "benchmark": on.name or type(on.value.environment).__name__,
+        "benchmark_is_named": on.name is not None,
+        "benchmark_settings": dict(on.settings),
+        "hyperparameters": _plain(hyperparameters),
+        "seed": settings.seed,
+        "seeds": settings.seeds,
+        "iterations": settings.iterations,
+        "log_every": settings.row,
+        "devices": settings.devices,
+        "environment_steps_per_iteration": algorithm.plan.environment_steps,
+        "versions": versions(),
+        "git": git_revision(),
+        "command": command(),
+    }
+
+
+def _plain(value: Any) -> Any:
+    return json.loads(json.dumps(value, default=str))
+
+
+def _check_same(before: Mapping[str, Any], now: Mapping[str, Any], directory: Path) -> None:
+    for name in ("algorithm", "benchmark", "benchmark_settings", "seed", "seeds", "log_every"):
+        if before[name] != now[name]:
+            raise UserError(f"{directory} was begun with {name} {before[name]!r}, not {now[name]!r}; use another --out")
+    for name, value in now["hyperparameters"].items():
+        if before["hyperparameters"].get(name) != value:
+            was = before["hyperparameters"].get(name)
+            raise UserError(f"{directory} was begun with {name} {was!r}, not {value!r}; use another --out")
+
+
+def read_config(directory: str | Path) -> dict[str, Any]:
+    """A run directory's `config.json`."""
+    path = Path(directory) / "config.json"
+    if not path.exists():
+        raise UserError(f"{directory} is not a run directory: it has no config.json")
+    try:
+        config = json.loads(path.read_text())
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path} is damaged: {error}") from error
+    if config.get("schema") != SCHEMA:
+        raise UserError(f"{path} has schema {config.get('schema')}, which this version of adaptax does not read")
+    return config
+
+
+def restore_algorithm(config: Mapping[str, Any], on: Benchmark) -> Algorithm:
+    entry = registry.algorithm_entry(config["algorithm"])
+    listed = {k: tuple(v) if isinstance(v, list) else v for k, v in config["hyperparameters"].items()}
+    hyperparameters = {k: v for k, v in listed.items() if k not in entry.fixed}
+    return registry.make_algorithm(config["algorithm"], None, on.spec, hyperparameters)

@@ -1,0 +1,154 @@
+"""The evaluator on agents and an environment whose returns are known beforehand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import gymnasium
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from adaptax.run import evaluate as module
+from adaptax.run.evaluate import Evaluation, Protocol, evaluate, protocol_of
+from adaptax.types import Benchmark, Decision, Outcome, Plan, Spec, TaskDistribution, TaskSet, UserError
+
+HORIZON = 6
+
+
+class Pay(NamedTuple):
+    """Each step pays `value` plus the action; the episode terminates after `length` steps."""
+
+    value: Any
+    length: Any
+
+
+@dataclass(frozen=True)
+class Till:
+    @property
+    def spec(self) -> Spec:
+        return Spec(gymnasium.spaces.Discrete(10), gymnasium.spaces.Discrete(1000), HORIZON)
+
+    def reset(self, task: Pay, key: Any) -> Any:
+        return jnp.int32(0), jnp.int32(0)
+
+    def step(self, task: Pay, state: Any, action: Any, key: Any) -> Any:
+        clock = state + 1
+        success = (clock == 2) & (task.length > 2)  # on the way, not at the end: any step counts
+        return clock, Outcome(clock, task.value + action, clock >= task.length, success=success)
+
+
+@dataclass(frozen=True)
+class Adapts:
+    """Acts by the number of rounds it has lived, times ten; within a stream it changes nothing."""
+
+    def begin(self, params: Any, key: Any) -> Any:
+        return jnp.int32(0)
+
+    def start(self, params: Any) -> Any:
+        return ()
+
+    def act(self, params: Any, adapted: Any, memory: Any, timestep: Any, key: Any) -> Any:
+        return Decision(adapted), memory
+
+    def adapt(self, params: Any, adapted: Any, rollout: Any, key: Any) -> Any:
+        return adapted + params
+
+
+@dataclass(frozen=True)
+class Informed(Adapts):
+    """Is given the task in place of params."""
+
+    informed = True
+
+    def act(self, params: Any, adapted: Any, memory: Any, timestep: Any, key: Any) -> Any:
+        return Decision(params.length * 100), memory
+
+    def adapt(self, params: Any, adapted: Any, rollout: Any, key: Any) -> Any:
+        return adapted
+
+
+def draw(key: Any) -> Pay:
+    value_key, length_key = jax.random.split(key)
+    value = jax.random.uniform(value_key, (), jnp.float32)
+    return Pay(value, jax.random.randint(length_key, (), 1, 10, jnp.int32))
+
+
+DRAWN = TaskDistribution(draw)
+SET = TaskSet(Pay(np.array([1.0, 2.0, 5.0], np.float32), np.array([1, 4, 99], np.int32)))
+ON = Benchmark(Till(), DRAWN, DRAWN, DRAWN, named={"set": SET})
+
+
+def judge(agent: Any, split: Any, protocol: Protocol, params: Any = None) -> Evaluation:
+    return evaluate(agent, ON, split, jnp.int32(10) if params is None else params, protocol)
+
+
+def test_the_first_episodes_count_however_many_fit() -> None:
+    """An episode that ends early is followed by others, in 3 × 6 steps by up to 17; three of them count, each in
+    its own place, and a task with short episodes weighs no more than one with long ones."""
+    result = judge(Adapts(), SET, Protocol(tasks=3, rounds=2, streams=2, episodes=3))
+    assert result.returns.shape == (3, 2, 2, 3)
+    steps = np.array([1, 4, HORIZON])
+    for r in range(2):
+        expected = (np.array([1.0, 2.0, 5.0]) + 10 * r) * steps
+        np.testing.assert_allclose(result.returns[:, r], np.broadcast_to(expected[:, None, None], (3, 2, 3)))
+    np.testing.assert_array_equal(result.success[:, 0, 0], [[0, 0, 0], [1, 1, 1], [1, 1, 1]])
+
+
+def test_random_streams_of_different_length_are_not_biased() -> None:
+    """All episodes are one return each, whatever their lengths: the mean over 400 tasks is the tasks' own."""
+    result = judge(Adapts(), DRAWN, Protocol(tasks=400, rounds=1, streams=1, episodes=2))
+    expected = result.tasks.value * np.minimum(result.tasks.length, HORIZON)
+    for e in range(2):
+        np.testing.assert_allclose(result.returns[:, 0, 0, e], expected, rtol=1e-5)
+
+
+def test_an_informed_strategy_is_given_each_task() -> None:
+    result = judge(Informed(), SET, Protocol(tasks=3), params=())
+    expected = (np.array([1.0, 2.0, 5.0]) + 100 * np.array([1, 4, 99])) * np.array([1, 4, HORIZON])
+    np.testing.assert_allclose(result.returns[:, 0, 0, 0], expected)
+
+
+def test_a_finite_split_is_gone_through_in_its_order_and_again() -> None:
+    result = judge(Adapts(), SET, Protocol(tasks=5))
+    np.testing.assert_array_equal(result.tasks.value, [1, 2, 5, 1, 2])
+    np.testing.assert_allclose(result.returns.ravel(), [1, 8, 30, 1, 8])
+
+
+def test_chunks_have_the_same_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seven tasks in chunks of three: the last chunk is filled up, and nothing of that shows."""
+    protocol = Protocol(tasks=7, rounds=2, streams=1, episodes=2, seed=4)
+    whole = judge(Adapts(), DRAWN, protocol)
+    monkeypatch.setattr(module, "CHUNK_STEPS", 3 * 2 * 1 * 2 * HORIZON + 1)
+    parts = judge(Adapts(), DRAWN, protocol)
+    jax.tree.map(np.testing.assert_array_equal, whole.tasks, parts.tasks)
+    assert parts.returns.shape == (7, 2, 1, 2)
+    np.testing.assert_array_equal(whole.returns, parts.returns)  # the agent and the tasks know no chance
+    np.testing.assert_array_equal(whole.success, parts.success)
+    monkeypatch.setattr(module, "CHUNK_STEPS", 1)
+    np.testing.assert_array_equal(judge(Adapts(), DRAWN, protocol).returns, whole.returns)
+
+
+def test_the_seed_fixes_tasks_and_draws() -> None:
+    first, again, other = (judge(Adapts(), DRAWN, Protocol(tasks=6, seed=s)) for s in (2, 2, 3))
+    jax.tree.map(np.testing.assert_array_equal, first, again)
+    assert not np.intersect1d(first.tasks.value, other.tasks.value).size
+
+
+def test_a_few_trajectories_are_kept() -> None:
+    protocol = Protocol(tasks=5, rounds=2, streams=3, episodes=2, shown_tasks=4, shown_streams=2)
+    result = judge(Adapts(), SET, protocol)
+    assert result.observations.shape == result.first.shape == (4, 2, 2, 2 * HORIZON)
+    np.testing.assert_array_equal(result.observations[1, 0, 0], [0, 1, 2, 3] * 3)
+    np.testing.assert_array_equal(result.first[1, 0, 0], [True, False, False, False] * 3)
+    np.testing.assert_array_equal(result.observations[2, 1, 1], [0, 1, 2, 3, 4, 5] * 2)
+
+
+def test_the_protocol_of_a_plan() -> None:
+    """A lifetime as long as in training, and as many episodes a round as fit."""
+    assert protocol_of(Plan(20, 2, 5, 3 * HORIZON, lifetime=4), ON, 9) == Protocol(9, 4, 5, 3)
+    assert protocol_of(Plan(20, 1, 5, 4, lifetime=1), ON, 9).episodes == 1
+    with pytest.raises(UserError, match="rounds"):
+        Protocol(tasks=1, rounds=0)
