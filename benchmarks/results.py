@@ -97,9 +97,9 @@ def block(results: Sequence[tuple[Path, Result]], base: Path) -> str:
 
 
 LEGEND = (
-    "± is the 95 % interval over seeds. Environment steps are those of one seed's meta-training, adaptation "
-    "data included; the time is that of all seeds together. Each name links to its result file, with the "
-    "command, the versions and the machine."
+    "± is the 95 % interval over seeds and held-out tasks. Environment steps and time are those of one seed's "
+    "meta-training, adaptation data included. Each name links to its result file, with the command, the versions and "
+    "the machine."
 )
 
 

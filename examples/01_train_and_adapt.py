@@ -7,7 +7,7 @@ import argparse
 import tempfile
 
 import adaptax
-from adaptax.api import adapt_to
+from adaptax import adapt_to
 
 
 def main(iterations: int, out: str) -> list[float]:

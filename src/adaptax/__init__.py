@@ -5,7 +5,7 @@ agent = adaptax.train("maml", "navigation", out="runs/nav")
 agent = adaptax.load("runs/nav")          # begin / act / adapt, and evaluate
 """
 
-from .api import Trained, algorithm, benchmark, load, train
+from .api import Trained, adapt_to, algorithm, benchmark, load, train
 from .types import (
     Agent,
     Algorithm,
@@ -43,6 +43,7 @@ __all__ = [
     "Trained",
     "Trial",
     "UserError",
+    "adapt_to",
     "algorithm",
     "benchmark",
     "load",

@@ -85,7 +85,7 @@ def test_evaluation_by_round_beside_references_and_published(tmp_path):
     run = read_run(synthetic.navigation_run(tmp_path / "run"))
     table = evaluation_table(run.evaluations)
     assert table.header == ("", "before", "after 1 step", "after 2 steps", "after 3 steps")
-    assert [row[0] for row in table.rows] == ["maml", "random", "known goal", "MAML paper (Finn et al. 2017)"]
+    assert [row[0] for row in table.rows] == ["maml", "random", "known goal", "published: MAML paper"]
     assert table.rows[1][1:] == ("−52.00",) * 4
     assert table.rows[3][1:] == ("−40.4", "−11.7", "−3.3", "−3.2")
     assert all(" ± " in cell for cell in table.rows[0][1:])
@@ -97,7 +97,7 @@ def test_evaluation_in_total(tmp_path):
     table = evaluation_table(run.evaluations, ["ours"])
     assert table.header[1:] == ("episode 1", "episode 2", "episode 5", "episode 10", "total per trial")
     totals = {row[0]: row[-1] for row in table.rows}
-    assert totals["Gittins"] == "6.600" and totals["RL² paper (Duan et al. 2016)"] == "6.7"
+    assert totals["Gittins"] == "6.600" and totals["published: RL² paper"] == "6.7"
     mean = run.evaluations[0].returns.sum(-1).mean()
     assert abs(float(totals["ours"].partition(" ")[0]) - mean) < 0.01
 

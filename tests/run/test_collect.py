@@ -19,6 +19,8 @@ from adaptax.run.iterate import Progress, begin, meta_iteration
 from adaptax.run.train import Settings, root_keys, train
 from adaptax.types import Benchmark, Decision, Outcome, Plan, Spec, TaskDistribution, Trial, UserError
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 HORIZON = 4
 
 

@@ -15,6 +15,8 @@ from adaptax.run import evaluate as module
 from adaptax.run.evaluate import Evaluation, Protocol, evaluate, protocol_of
 from adaptax.types import Benchmark, Decision, Outcome, Plan, Spec, TaskDistribution, TaskSet, UserError
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 HORIZON = 6
 
 

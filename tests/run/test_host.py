@@ -22,6 +22,8 @@ from adaptax.run.iterate import begin
 from adaptax.run.train import Settings, root_keys, train
 from adaptax.types import Benchmark, Decision, Outcome, Plan, Spec, TaskDistribution, UserError
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 HORIZON = 12
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import os
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,7 +18,7 @@ import tyro
 
 from .. import api, judging, registry, runs
 from ..report import read_evaluation
-from ..report.tables import amount, evaluation_table, plain, success_table
+from ..report.tables import amount, evaluation_table, plain, sources, success_table
 from ..report.tables import settings as settings_text
 from ..run import checkpoint
 from ..run.train import Settings
@@ -43,8 +45,9 @@ class TrainOptions:
     """The run directory (default: runs/ALGORITHM-BENCHMARK-[changed settings]-seedS)."""
     resume: bool = False
     """Go on with the run in --out; its config.json supplies all that is left out."""
-    devices: int = 1
-    """Spread the tasks over this many devices (on a CPU, as many host devices are made)."""
+    devices: int = 0
+    """Spread the tasks over this many devices (on a CPU, as many host devices are made); 0: one per core where that was
+    measured to pay for this pair, else one."""
     log_every: int = 0
     """Meta-iterations per row of metrics; 0: a two-hundredth of them all."""
     checkpoint_seconds: float = 60.0
@@ -78,7 +81,7 @@ def train_command(words: list[str]) -> int:
         config = _config(directory, names)
         chosen = _parse(names, rest, config)
     options = replace(chosen.options, out=str(directory))
-    use_devices(options.devices)
+    options = replace(options, devices=use_devices(_wanted_devices(options, names, chosen)))
     on = runs.name_benchmark(names[1], chosen.settings)
     algorithm = runs.name_algorithm(names[0], on, chosen.hyperparameters)
     plan = _settings(options, algorithm, names, config)
@@ -145,11 +148,27 @@ def default_directory(names: tuple[str, str], settings: Mapping[str, Any], optio
     return Path("runs") / f"{names[0]}-{names[1]}{''.join(changed)}-seed{options.seed}{last}"
 
 
-def use_devices(devices: int) -> None:
+def use_devices(devices: int) -> int:
     """Make that many host devices of a CPU, unless JAX has started (`run.shard` then says what is wrong)."""
     if devices > 1:
         with contextlib.suppress(RuntimeError):
             jax.config.update("jax_num_cpu_devices", devices)
+    return devices
+
+
+def _wanted_devices(options: TrainOptions, names: tuple[str, str], chosen: Chosen) -> int:
+    """What `--devices` says; left open, one per core of a CPU where the pair gains from it and the tasks divide."""
+    if options.devices or options.seeds > 1 or not registry.defaults(*names).spread:
+        return options.devices or 1
+    if os.environ.get("JAX_PLATFORMS", "cpu") != "cpu" or _accelerator():
+        return 1
+    cores = os.cpu_count() or 1
+    return cores if chosen.hyperparameters.get("tasks", 1) % cores == 0 else 1
+
+
+def _accelerator() -> bool:
+    """Whether a JAX plugin for an accelerator is installed; asking JAX itself would start it with one CPU device."""
+    return bool(entry_points(group="jax_plugins"))
 
 
 def _settings(
@@ -200,6 +219,8 @@ def show_evaluation(path: Path) -> None:
     tasks = evaluation.returns.shape[1]
     print(f"\n{evaluation.unit} on {tasks} {evaluation.split} tasks of {evaluation.benchmark}{described}\n")
     print(plain(evaluation_table([evaluation])))
+    if sources([evaluation]):
+        print(f"\n{sources([evaluation])}")
     success = success_table([evaluation])
     if success:
         print(f"\nsuccess rate in %\n\n{plain(success)}")

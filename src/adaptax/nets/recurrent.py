@@ -178,10 +178,10 @@ def _unroll_backward(cell: Cell, saved, cotangents):
     toward_memory, (toward_xs, toward_recurrents) = jax.lax.scan(
         step, toward_last, (toward_outputs, kept), reverse=True
     )
-    width = weight.shape[1]
-    rows = toward_recurrents.reshape(-1, width)
-    toward_weight = before.reshape(-1, weight.shape[0]).T @ rows
-    return toward_weight, jnp.sum(rows, axis=0), toward_memory, toward_xs
+    # Contracted over time and streams as they stand: merging the two first would gather streams spread over devices.
+    axes = tuple(range(before.ndim - 1))
+    toward_weight = jnp.tensordot(before, toward_recurrents, axes=(axes, axes))
+    return toward_weight, jnp.sum(toward_recurrents, axis=axes), toward_memory, toward_xs
 
 
 _unroll.defvjp(_unroll_forward, _unroll_backward)

@@ -116,6 +116,12 @@ def evaluation_table(evaluations: Sequence[Evaluation], labels: Sequence[str] = 
     return Table(header, tuple(rows))
 
 
+def sources(evaluations: Sequence[Evaluation]) -> str:
+    """Where the published rows come from, as one line; empty without any."""
+    named = dict.fromkeys(p.source for p in unique_published(evaluations) if p.source)
+    return f"Published figures: {'; '.join(named)}." if named else ""
+
+
 def success_table(evaluations: Sequence[Evaluation], labels: Sequence[str] = (), limit: int = 6) -> Table | None:
     """Success rates in per cent along the adaptation curve; None when no evaluation knows success."""
     longest = max(evaluations, key=lambda e: e.points)
@@ -160,7 +166,7 @@ def _published_row(published: Published, shown: Sequence[int], totals: bool) -> 
     if not by_round and not totals and len(shown) == 1 and published.total is not None:
         by_round = (published.total,)  # a trial of one episode: its total is its only point
     cells = [quoted(by_round[k]) if k < len(by_round) else MISSING for k in shown]
-    name = f"{published.name} ({published.source})" if published.source else published.name
+    name = f"published: {published.name}"
     return (name, *cells, *((quoted(published.total),) if totals else ()))
 
 

@@ -15,7 +15,7 @@ from .read import read_run
 from .records import Evaluation, ReportError, Run
 from .statistics import bootstrap, bootstrap_mean, interquartile_mean
 from .style import save
-from .tables import MISSING, Table, amount, duration, evaluation_table, markdown, number, success_table
+from .tables import MISSING, Table, amount, duration, evaluation_table, markdown, number, sources, success_table
 from .trajectories import trajectories
 
 if TYPE_CHECKING:
@@ -152,6 +152,8 @@ def _evaluation_pages(evaluations: Sequence[Evaluation], labels: Sequence[str]) 
         "brackets and bands are bootstrap 95 % intervals over seeds and tasks."
     )
     yield markdown(evaluation_table(evaluations, labels))
+    if sources(evaluations):
+        yield sources(evaluations)
     success = success_table(evaluations, labels)
     if success:
         yield "Success rate in %:"
