@@ -5,14 +5,14 @@ import sys
 
 from common import Recipe, arguments, train_and_judge
 
-COMMON = {"hidden": 64, "learning_rate": 3e-3, "trace": 1.0, "entropy": 0.03}
+COMMON = {"hidden": 64, "learning_rate": 3e-3, "discount": 1.0, "trace": 0.9, "entropy": 0.06}
 LONG = {**COMMON, "tasks": 256, "minibatches": 8}
 # Per cell (pulls, arms): hyper-parameters and meta-iterations, which are also those of the decay.
 BUDGETS = {
     (10, 5): ({**COMMON, "tasks": 1024}, 600),
     (10, 10): ({**COMMON, "tasks": 1024}, 600),
-    (100, 5): (LONG, 1000),
-    (100, 10): (LONG, 2000),
+    (100, 5): (LONG, 600),
+    (100, 10): (LONG, 1200),
     (500, 5): ({**COMMON, "tasks": 128}, 400),
     (500, 10): ({**COMMON, "tasks": 128}, 400),
     (500, 50): ({**COMMON, "tasks": 128}, 400),
