@@ -16,8 +16,7 @@ RL2 = OUT / "rl2-bandit"
 MAML = OUT / "maml-navigation"
 
 COMMANDS = [
-    f"train rl2 bandit --benchmark.arms 5 --benchmark.pulls 10 --tasks 1024 --hidden 64 --trace 1.0 --entropy 0.03"
-    f" --iterations 150 --decay 150 --out {RL2}",
+    f"train rl2 bandit --benchmark.arms 5 --benchmark.pulls 10 --tasks 1024 --iterations 150 --decay 150 --out {RL2}",
     f"train maml navigation --iterations 60 --out {MAML}",
     f"report {RL2} --out {OUT / 'figures-rl2'}",
     f"report {MAML} --out {OUT / 'figures-maml'}",

@@ -9,7 +9,7 @@ COMMON = {"hidden": 64, "learning_rate": 3e-3, "discount": 1.0, "trace": 0.9, "e
 LONG = {**COMMON, "tasks": 256, "minibatches": 8}
 # Per cell (pulls, arms): hyper-parameters and meta-iterations, which are also those of the decay.
 BUDGETS = {
-    (10, 5): ({**COMMON, "tasks": 1024}, 600),
+    (10, 5): ({**COMMON, "discount": 0.99, "trace": 1.0, "entropy": 0.03, "tasks": 1024}, 600),
     (10, 10): ({**COMMON, "tasks": 1024}, 600),
     (100, 5): (LONG, 600),
     (100, 10): (LONG, 1200),

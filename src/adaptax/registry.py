@@ -113,7 +113,7 @@ class Defaults(NamedTuple):
 
 
 _GRADIENT = {"rounds": 4, "streams": 20}
-_TRIALS = {"hidden": 64, "learning_rate": 3e-3, "trace": 1.0, "entropy": 0.03}
+_TRIALS = {"hidden": 64, "learning_rate": 3e-3, "discount": 1.0, "trace": 0.9, "entropy": 0.06}
 _POINT = Defaults({"step_size": 0.5}, 300, {"rounds": 4, "streams": 40, "tasks": 40}, spread=True)
 DEFAULTS: dict[tuple[str, str], Defaults] = {
     ("rl2", "bandit"): Defaults(_TRIALS, 500, {"tasks": 1000}, spread=True),

@@ -46,7 +46,7 @@ JOBS = [
         "bandit",
         {"arms": 10, "pulls": 100},
         {"tasks": 256, "hidden": 128, "epochs": 4, "minibatches": 4},
-        1,
+        2,
     ),
 ]
 

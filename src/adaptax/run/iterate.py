@@ -1,6 +1,7 @@
 """One meta-iteration, and many of them under one `jit`."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -101,15 +102,22 @@ def many(
     pieces differ in length, runs the very same code as an uninterrupted one.
     """
 
-    def run(progress: Progress, root: Key, count: Array) -> tuple[Progress, Metrics]:
-        _, shapes = jax.eval_shape(iterate, progress, root)
-        buffers = jax.tree.map(lambda s: jnp.zeros((longest, *s.shape), s.dtype), shapes)
+    return partial(_repeat, iterate, longest)
 
-        def body(i: Array, carry: tuple[Progress, Metrics]) -> tuple[Progress, Metrics]:
-            progress, metrics = carry
-            progress, row = iterate(progress, root)
-            return progress, jax.tree.map(lambda b, r: b.at[i].set(r), metrics, row)
 
-        return jax.lax.fori_loop(0, count, body, (progress, buffers))
+def _repeat(
+    iterate: Callable[[Progress, Key], tuple[Progress, Metrics]],
+    longest: int,
+    progress: Progress,
+    root: Key,
+    count: Array,
+) -> tuple[Progress, Metrics]:
+    _, shapes = jax.eval_shape(iterate, progress, root)
+    buffers = jax.tree.map(lambda s: jnp.zeros((longest, *s.shape), s.dtype), shapes)
 
-    return run
+    def body(i: Array, carry: tuple[Progress, Metrics]) -> tuple[Progress, Metrics]:
+        progress, metrics = carry
+        progress, row = iterate(progress, root)
+        return progress, jax.tree.map(lambda b, r: b.at[i].set(r), metrics, row)
+
+    return jax.lax.fori_loop(0, count, body, (progress, buffers))

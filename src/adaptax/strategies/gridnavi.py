@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
-import gymnasium
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from adaptax.strategies.random_actions import RandomActions
 from adaptax.types import Array, Decision, Key, Params, Rollout, Spec, Timestep
 
 CELLS = 5
@@ -77,28 +77,6 @@ def _look(memory: Search, timestep: Timestep) -> Search:
 
 def _move(memory: Search, position: Array, action: Array) -> tuple[Decision, Search]:
     return Decision(action), memory._replace(cell=after(position, action), step=memory.step + 1)
-
-
-@dataclass(frozen=True)
-class RandomActions:
-    """A uniformly random action at every step."""
-
-    spec: Spec
-    informed: ClassVar[bool] = False
-
-    def begin(self, params: Params, key: Key) -> tuple[()]:
-        return ()
-
-    def start(self, params: Params) -> tuple[()]:
-        return ()
-
-    def act(
-        self, params: Params, adapted: tuple[()], memory: tuple[()], timestep: Timestep, key: Key
-    ) -> tuple[Decision, tuple[()]]:
-        return Decision(jax.random.randint(key, (), 0, gymnasium.spaces.flatdim(self.spec.action_space), jnp.int32)), ()
-
-    def adapt(self, params: Params, adapted: tuple[()], rollout: Rollout, key: Key) -> tuple[()]:
-        return adapted
 
 
 @dataclass(frozen=True)

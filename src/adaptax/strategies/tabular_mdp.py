@@ -15,6 +15,7 @@ import gymnasium
 import jax
 import jax.numpy as jnp
 
+from adaptax.strategies.random_actions import RandomActions
 from adaptax.types import Array, Decision, Key, Params, Rollout, Spec, Timestep, check_range
 
 
@@ -33,28 +34,6 @@ def _next_step(step: Array, first: Array, horizon: int) -> Array:
     """The step within the episode that is about to be taken: int32 []."""
     # The bound only matters in streams whose episodes outlast the plan.
     return jnp.where(first, 0, jnp.minimum(step, horizon - 1)).astype(jnp.int32)
-
-
-@dataclass(frozen=True)
-class RandomActions:
-    """A uniformly random action at every step."""
-
-    spec: Spec
-    informed: ClassVar[bool] = False
-
-    def begin(self, params: Params, key: Key) -> tuple[()]:
-        return ()
-
-    def start(self, params: Params) -> tuple[()]:
-        return ()
-
-    def act(
-        self, params: Params, adapted: tuple[()], memory: tuple[()], timestep: Timestep, key: Key
-    ) -> tuple[Decision, tuple[()]]:
-        return Decision(jax.random.randint(key, (), 0, gymnasium.spaces.flatdim(self.spec.action_space), jnp.int32)), ()
-
-    def adapt(self, params: Params, adapted: tuple[()], rollout: Rollout, key: Key) -> tuple[()]:
-        return adapted
 
 
 @dataclass(frozen=True)

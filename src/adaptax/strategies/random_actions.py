@@ -1,0 +1,34 @@
+"""The strategy that every discrete benchmark is compared with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import gymnasium
+import jax
+import jax.numpy as jnp
+
+from adaptax.types import Decision, Key, Params, Rollout, Spec, Timestep
+
+
+@dataclass(frozen=True)
+class RandomActions:
+    """A uniformly random action at every step."""
+
+    spec: Spec
+    informed: ClassVar[bool] = False
+
+    def begin(self, params: Params, key: Key) -> tuple[()]:
+        return ()
+
+    def start(self, params: Params) -> tuple[()]:
+        return ()
+
+    def act(
+        self, params: Params, adapted: tuple[()], memory: tuple[()], timestep: Timestep, key: Key
+    ) -> tuple[Decision, tuple[()]]:
+        return Decision(jax.random.randint(key, (), 0, gymnasium.spaces.flatdim(self.spec.action_space), jnp.int32)), ()
+
+    def adapt(self, params: Params, adapted: tuple[()], rollout: Rollout, key: Key) -> tuple[()]:
+        return adapted
