@@ -36,6 +36,11 @@ SHRUNK = {"tasks": 4, "streams": 2, "epochs": 2, "minibatches": 2, "step_size": 
 ALGORITHMS = list(registry.ALGORITHMS)
 EVERY = [(name, on) for name in ALGORITHMS for on in ("bandit", "navigation")]
 
+# Variants by a value of an algorithm that is tested anyway: the tests that compile most take them only in the whole
+# suite.
+VARIANTS = ("fomaml", "anil")
+FEWER = [pytest.param(name, marks=[pytest.mark.slow] if name in VARIANTS else []) for name in ALGORITHMS]
+
 # Leaves of the parameters that `update` leaves as they are, by the beginning of their path: what is not learned.
 STILL: dict[str, tuple[str, ...]] = {name: (".step_sizes",) for name in ("maml", "fomaml", "anil")}
 # On a bandit a feed-forward network without initial biases sees a constant zero: only its last bias can move.
@@ -179,7 +184,7 @@ def test_the_meta_gradient_replays_the_deployed_adapt(name: str, on: str) -> Non
         adapted = jax.jit(jax.vmap(agent.adapt, (None, 0, 0, 0)))(params, adapted, rollout, trials.keys[:, r])
 
 
-@pytest.mark.parametrize("name", ALGORITHMS)
+@pytest.mark.parametrize("name", FEWER)
 def test_the_same_without_jit(name: str) -> None:
     algorithm, _, progress, trials = case(name, "navigation")
     with jax.disable_jit():
@@ -190,7 +195,7 @@ def test_the_same_without_jit(name: str) -> None:
     assert_close(found.params, expected.params, 1e-3, 2e-5)
 
 
-@pytest.mark.parametrize("name", ALGORITHMS)
+@pytest.mark.parametrize("name", FEWER)
 def test_one_device_is_two_devices(name: str) -> None:
     algorithm, benchmark, progress, _ = case(name, "navigation")
     results = []
@@ -210,7 +215,7 @@ def restored(directory: Path, algorithm: Algorithm, benchmark: Benchmark, seeds:
 
 
 @pytest.mark.parametrize(("on", "seeds"), [("navigation", 1), ("bandit", 2)])
-@pytest.mark.parametrize("name", ALGORITHMS)
+@pytest.mark.parametrize("name", FEWER)
 def test_three_and_three_resumed_iterations_are_six(tmp_path: Path, name: str, on: str, seeds: int) -> None:
     algorithm, benchmark, *_ = case(name, on)
 

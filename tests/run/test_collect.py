@@ -15,6 +15,7 @@ import pytest
 
 from adaptax.run import checkpoint
 from adaptax.run.collect import Life, collect, streams_of
+from adaptax.run.hoist import scan_hoisted
 from adaptax.run.iterate import Progress, begin, meta_iteration
 from adaptax.run.train import Settings, root_keys, train
 from adaptax.types import Benchmark, Decision, Outcome, Plan, Spec, TaskDistribution, Trial, UserError
@@ -251,6 +252,25 @@ def test_every_draw_has_a_key_of_its_own() -> None:
     jax.tree.map(np.testing.assert_array_equal, rollouts, again.rollouts)
     other = run(Plan(6, 3, 2, 7, lifetime=3), None, jax.random.key(1))[0]
     assert not np.intersect1d(other.rollouts.decision.extras.bits, acted).size
+
+
+@pytest.mark.parametrize("random", [True, False])
+def test_drawing_before_the_loop_changes_nothing(random: bool) -> None:
+    """With noise that only keys decide, noise whose size the carry decides, and no noise at all."""
+
+    def step(carry: Any, keys: Any) -> Any:
+        one, two = keys
+        noise = jax.random.normal(one) if random else 0.5
+        jump = jax.random.uniform(two, maxval=jnp.abs(carry["x"])) if random else 1.0
+        carry = {"x": 0.9 * carry["x"] + noise * jump, "n": carry["n"] + 1}
+        return carry, (carry["x"], jax.random.bits(one) if random else carry["n"], 3)
+
+    keys = (jax.random.split(jax.random.key(0), 9), jax.random.split(jax.random.key(1), 9))
+    start = {"x": jnp.float32(1.0), "n": jnp.int32(0)}
+    found = jax.jit(partial(scan_hoisted, step))(start, keys)
+    expected = jax.jit(partial(jax.lax.scan, step))(start, keys)
+    assert jax.tree.map(jax.typeof, found) == jax.tree.map(jax.typeof, expected)
+    jax.tree.map(lambda f, e: np.testing.assert_allclose(f, e, rtol=1e-6), found, expected)
 
 
 # --- lifetimes of several windows ---
