@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from adaptax.ops.minibatches import epochs
 
@@ -27,20 +28,27 @@ def deal(sequences: int, count: int, parts: int, seed: int = 0) -> tuple[Any, An
     return epochs(improve, jnp.int32(0), Batch(label, memory), jax.random.key(seed), count, parts)
 
 
-def test_every_sequence_once_a_pass_whole_and_with_its_memory() -> None:
-    calls, (order, seen) = deal(sequences=12, count=3, parts=4)
-    assert int(calls) == 12
-    np.testing.assert_array_equal(order, np.arange(12).reshape(3, 4))  # folded one after the other
-    assert seen.label.shape == (3, 4, 3, 3) and seen.memory[0].shape == (3, 4, 3, 1)
+# Twelve sequences are dealt as one heap; 16 and 48 lie in eight groups, of which every part takes as many.
+@pytest.mark.parametrize(("sequences", "parts"), [(12, 4), (16, 2), (48, 3)])
+def test_every_sequence_once_a_pass_whole_and_with_its_memory(sequences: int, parts: int) -> None:
+    calls, (order, seen) = deal(sequences, count=3, parts=parts)
+    assert int(calls) == 3 * parts
+    np.testing.assert_array_equal(order, np.arange(3 * parts).reshape(3, parts))  # folded one after the other
+    size = sequences // parts
+    assert seen.label.shape == (3, parts, 3, size) and seen.memory[0].shape == (3, parts, size, 1)
     np.testing.assert_array_equal(seen.memory[0][..., 0], seen.label[:, :, 0])
     for t in range(3):
         np.testing.assert_array_equal(seen.label[:, :, t], seen.label[:, :, 0] + 100 * t)
     for one_pass in np.asarray(seen.label[:, :, 0]):
-        assert sorted(one_pass.ravel().tolist()) == list(range(12))
+        assert sorted(one_pass.ravel().tolist()) == list(range(sequences))
+        if sequences > 12:
+            for part in one_pass:
+                np.testing.assert_array_equal(np.bincount(part // (sequences // 8)), [size // 8] * 8)
 
 
-def test_passes_and_keys_differ() -> None:
-    orders = [np.asarray(deal(12, 3, 4, seed)[1][1].label[:, :, 0]).reshape(3, -1) for seed in (0, 0, 1)]
+@pytest.mark.parametrize(("sequences", "parts"), [(12, 4), (48, 3)])
+def test_passes_and_keys_differ(sequences: int, parts: int) -> None:
+    orders = [np.asarray(deal(sequences, 3, parts, seed)[1][1].label[:, :, 0]).reshape(3, -1) for seed in (0, 0, 1)]
     np.testing.assert_array_equal(orders[0], orders[1])
     assert not np.array_equal(orders[0], orders[2])
     assert len({tuple(one_pass) for one_pass in orders[0].tolist()}) == 3
