@@ -13,7 +13,7 @@ import sys
 
 from common import RESULTS, machine
 
-REPEATS = 5
+REPEATS = 3
 TARGETS = {"maml": (600_000, "speed_maml_navigation"), "rl2": (36_000, "speed_rl2_bandit")}
 PEERS = {
     "maml": ("PyTorch MAML-RL, TRPO outer step, another machine", 1_400.0),
