@@ -34,12 +34,17 @@ SETTINGS = {
 }
 SHRUNK = {"tasks": 4, "streams": 2, "epochs": 2, "minibatches": 2, "step_size": 0.5}
 ALGORITHMS = list(registry.ALGORITHMS)
-EVERY = [(name, on) for name in ALGORITHMS for on in ("bandit", "navigation")]
 
-# Variants by a value of an algorithm that is tested anyway: the tests that compile most take them only in the whole
-# suite.
-VARIANTS = ("fomaml", "anil")
-FEWER = [pytest.param(name, marks=[pytest.mark.slow] if name in VARIANTS else []) for name in ALGORITHMS]
+# Variants by a value of an algorithm that is tested anyway: where compilation is long, only in the whole suite.
+VARIANTS = ("fomaml", "anil", "meta-sgd")
+
+
+def unless_variant(name: str, *rest: str) -> Any:
+    return pytest.param(name, *rest, marks=[pytest.mark.slow] if name in VARIANTS else [])
+
+
+FEWER = [unless_variant(name) for name in ALGORITHMS]
+EVERY = [*((name, "navigation") for name in ALGORITHMS), *(unless_variant(name, "bandit") for name in ALGORITHMS)]
 
 # Leaves of the parameters that `update` leaves as they are, by the beginning of their path: what is not learned.
 STILL: dict[str, tuple[str, ...]] = {name: (".step_sizes",) for name in ("maml", "fomaml", "anil")}
@@ -157,8 +162,7 @@ def test_the_update_sees_the_policy_that_acted(name: str) -> None:
     assert 0 <= metrics["divergence"] < 1e-9
 
 
-@pytest.mark.parametrize("on", ["bandit", "navigation"])
-@pytest.mark.parametrize("name", ADAPTED_POLICY)
+@pytest.mark.parametrize(("name", "on"), [*((n, "navigation") for n in ADAPTED_POLICY), ("maml", "bandit")])
 def test_the_meta_gradient_replays_the_deployed_adapt(name: str, on: str) -> None:
     """`begin`, then `adapt` on each round with its key, gives the very parameters that the next round acted with: its
     log-probabilities are the stored ones, and the unadapted policy's are not."""

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import optax
 
 from ..nets import recurrent_network
+from ..nets.mlp import Layer
 from ..nets.network import Network, uniform_weights
 from ..ops import distributions, minibatches, policy_losses, returns
 from ..types import (
@@ -39,9 +40,15 @@ from ..types import (
 
 class RL2Params(NamedTuple):
     recurrence: Params
-    heads: Array  # [hidden, outputs + 1]: the policy's outputs and the value
+    layer: Layer | tuple[()]  # [hidden + O, head_hidden]; () where the heads read the hidden state itself
+    heads: Array  # [head_hidden or hidden, outputs + 1]: the policy's outputs and the value
     bias: Array
     log_std: Array  # [D]; empty for discrete actions
+
+
+class RL2Memory(NamedTuple):
+    recurrence: Memory
+    observation: Any  # φ of the last observation [O]; () without `pairs`
 
 
 class RL2State(NamedTuple):
@@ -61,6 +68,7 @@ class Batch(NamedTuple):
     """Whole trials, time first: [T, S, ...] with S streams of all tasks; `memory` [S, ...]."""
 
     inputs: Array
+    observation: Array
     action: Array
     log_probability: Array
     value: Array
@@ -85,6 +93,11 @@ class RL2:
     """The recurrent network: gru or lstm."""
     hidden: int = 128
     """Hidden units of the recurrent network."""
+    head_hidden: int = 0
+    """Units of a ReLU layer that the policy and the value have in front of them, on the recurrence's output and the
+    observation; 0: none."""
+    pairs: bool = False
+    """Whether the recurrence also reads which observation–action pair the last reward came from, as one product."""
     discount: float = 0.99
     """γ, over the whole trial."""
     trace: float = 0.95
@@ -110,7 +123,7 @@ class RL2:
     def __post_init__(self) -> None:
         for name in ("tasks", "streams", "hidden", "epochs", "minibatches"):
             check_range(name, getattr(self, name), 1)
-        for name in ("episodes", "decay", "entropy", "value_weight"):
+        for name in ("episodes", "head_hidden", "decay", "entropy", "value_weight"):
             check_range(name, getattr(self, name), 0)
         for name in ("learning_rate", "gradient_clip", "clip"):
             check_range(name, getattr(self, name), 0, above=True)
@@ -127,43 +140,64 @@ class RL2:
 
     @property
     def _recurrence(self) -> Network:
-        inputs = distributions.flat_size(self.spec.observation_space)
-        inputs += 2 * distributions.flat_size(self.spec.action_space) + 2
+        observation, action = self._sizes
+        inputs = observation + 2 * action + 2 + (2 * observation * action if self.pairs else 0)
         return recurrent_network(self.network)(inputs, self.hidden, self.plan.steps)
+
+    @property
+    def _sizes(self) -> tuple[int, int]:
+        """O and A: entries of a flat observation and of a flat action."""
+        spec = self.spec
+        return distributions.flat_size(spec.observation_space), distributions.flat_size(spec.action_space)
 
     # --- how the agent faces one task ---
 
     def begin(self, params: RL2Params, key: Key) -> Adapted:
         return ()
 
-    def start(self, params: RL2Params) -> Memory:
-        return self._recurrence.start(params.recurrence)
+    def start(self, params: RL2Params) -> RL2Memory:
+        last = jnp.zeros((self._sizes[0],), jnp.float32) if self.pairs else ()
+        return RL2Memory(self._recurrence.start(params.recurrence), last)
 
     def act(
-        self, params: RL2Params, adapted: Adapted, memory: Memory, timestep: Timestep, key: Key
-    ) -> tuple[Decision, Memory]:
-        hidden, memory = self._recurrence.apply(params.recurrence, memory, self._perceive(timestep))
-        policy, value = self._heads(params, hidden)
+        self, params: RL2Params, adapted: Adapted, memory: RL2Memory, timestep: Timestep, key: Key
+    ) -> tuple[Decision, RL2Memory]:
+        observation = self._flat(timestep)
+        inputs = self._perceive(timestep, memory.observation)
+        hidden, recurrence = self._recurrence.apply(params.recurrence, memory.recurrence, inputs)
+        policy, value = self._heads(params, hidden, observation)
         action = policy.sample(key)
+        memory = RL2Memory(recurrence, observation if self.pairs else ())
         return Decision(action, Extras(policy.log_probability(action), value)), memory
 
     def adapt(self, params: RL2Params, adapted: Adapted, rollout: Rollout, key: Key) -> Adapted:
         return adapted
 
-    def _perceive(self, timestep: Timestep) -> Array:
-        """(φ(s_t), a_{t−1}, r_{t−1} a_{t−1}, r_{t−1}, first_t) as one vector [..., I].
+    def _flat(self, timestep: Timestep) -> Array:
+        """φ(s_t) [..., O]."""
+        return distributions.flatten(self.spec.observation_space, timestep.observation)
 
-        The product tells no more than its factors, but a cell adds up its inputs, and which reward came from which
-        action is what it has to count.
+    def _perceive(self, timestep: Timestep, before: Any) -> Array:
+        """(φ(s_t), a_{t−1}, r_{t−1} a_{t−1}, r_{t−1}, first_t) as one vector [..., I]; with `pairs` also
+        φ(s_{t−1}) ⊗ a_{t−1} and its product with r_{t−1}. `before` is φ(s_{t−1}) [..., O], zero at first; () without
+        `pairs`.
+
+        A product tells no more than its factors, but a cell adds up its inputs, and which reward came from which
+        action (in which state) is what it has to count.
         """
-        spec = self.spec
-        observation = distributions.flatten(spec.observation_space, timestep.observation)
-        action = distributions.flatten(spec.action_space, timestep.action)
+        action = distributions.flatten(self.spec.action_space, timestep.action)
         first = timestep.first.astype(jnp.float32)
         reward = timestep.reward[..., None]
-        return jnp.concatenate([observation, action, reward * action, reward, first[..., None]], axis=-1)
+        inputs = [self._flat(timestep), action, reward * action, reward, first[..., None]]
+        if self.pairs:
+            pair = (before[..., :, None] * action[..., None, :]).reshape(*action.shape[:-1], -1)
+            inputs += [pair, reward * pair]
+        return jnp.concatenate(inputs, axis=-1)
 
-    def _heads(self, params: RL2Params, hidden: Array) -> tuple[distributions.Distribution, Array]:
+    def _heads(self, params: RL2Params, hidden: Array, observation: Array) -> tuple[distributions.Distribution, Array]:
+        if params.layer:
+            both = jnp.concatenate([hidden, observation], axis=-1)
+            hidden = jax.nn.relu(both @ params.layer.weight + params.layer.bias)
         outputs = hidden @ params.heads + params.bias
         policy = distributions.action_distribution(self.spec.action_space, outputs[..., :-1], params.log_std)
         return policy, outputs[..., -1] * self._value_scale
@@ -179,10 +213,17 @@ class RL2:
     def init(self, key: Key) -> RL2State:
         recurrence_key, policy_key, value_key = jax.random.split(key, 3)
         outputs = distributions.outputs_needed(self.spec.action_space)
-        policy = uniform_weights(policy_key, self.hidden, outputs, scale=0.01)
-        value = uniform_weights(value_key, self.hidden, 1)
+        width = self.head_hidden or self.hidden
+        policy = uniform_weights(policy_key, width, outputs, scale=0.01)
+        value = uniform_weights(value_key, width, 1)
+        layer: Layer | tuple[()] = ()
+        if self.head_hidden:
+            inputs = self.hidden + self._sizes[0]
+            weight = uniform_weights(jax.random.fold_in(key, 3), inputs, self.head_hidden)
+            layer = Layer(weight, jnp.zeros((self.head_hidden,), jnp.float32))
         params = RL2Params(
             self._recurrence.init(recurrence_key),
+            layer,
             jnp.concatenate([policy, value], axis=1),
             jnp.zeros((outputs + 1,), jnp.float32),
             distributions.initial_log_std(self.spec.action_space),
@@ -227,6 +268,10 @@ class RL2:
         def time_first(x: Array) -> Array:  # [N, B, T, ...] -> [T, N·B, ...]
             return jnp.moveaxis(x, 2, 0).reshape(x.shape[2], -1, *x.shape[3:])
 
+        timesteps = jax.tree.map(time_first, rollouts.timestep)
+        memory = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), rollouts.memory)
+        observation = self._flat(timesteps)
+        before = jnp.concatenate([memory.observation[None], observation[:-1]]) if self.pairs else ()
         extras = jax.tree.map(time_first, rollouts.decision.extras)
         reward = time_first(rollouts.reward)
         # The trial ends with its last step and is worth nothing after; inside it, nothing ends.
@@ -236,19 +281,20 @@ class RL2:
             reward, extras.value, following, over, over, self.discount, self.trace
         )
         return Batch(
-            time_first(self._perceive(rollouts.timestep)),
+            self._perceive(timesteps, before),
+            observation,
             time_first(rollouts.decision.action),
             extras.log_probability,
             extras.value,
             returns.standardize(advantage),
             advantage + extras.value,
-            jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), rollouts.memory),
+            memory,
         )
 
     def loss(self, params: RL2Params, batch: Batch, entropy_weight: Array) -> tuple[Array, Metrics]:
         """PPO's loss over some trials, and its terms."""
-        hidden, _ = self._recurrence.unroll(params.recurrence, batch.memory, batch.inputs)
-        policy, value = self._heads(params, hidden)
+        hidden, _ = self._recurrence.unroll(params.recurrence, batch.memory.recurrence, batch.inputs)
+        policy, value = self._heads(params, hidden, batch.observation)
         logs = policy.log_probability(batch.action)
         surrogate = policy_losses.clipped_loss(logs, batch.log_probability, batch.advantage, self.clip)
         # The unexplained part of the targets' variance: its gradient stays of the size of the surrogate's, which
