@@ -16,7 +16,8 @@ RL2 = OUT / "rl2-bandit"
 MAML = OUT / "maml-navigation"
 
 COMMANDS = [
-    f"train rl2 bandit --benchmark.arms 5 --benchmark.pulls 10 --tasks 1024 --iterations 150 --decay 150 --out {RL2}",
+    "train rl2 bandit --benchmark.arms 5 --benchmark.pulls 10 --epochs 4 --minibatches 4 --iterations 150 --decay 150"
+    f" --out {RL2}",
     f"train maml navigation --iterations 60 --out {MAML}",
     f"report {RL2} --out {OUT / 'figures-rl2'}",
     f"report {MAML} --out {OUT / 'figures-maml'}",

@@ -113,24 +113,13 @@ class Defaults(NamedTuple):
 
 
 _GRADIENT = {"rounds": 4, "streams": 20}
-_TRIALS = {"hidden": 64, "learning_rate": 3e-3, "discount": 1.0, "trace": 0.9, "entropy": 0.06}
 # Fresh trials instead of passes over old ones: collecting them costs a tenth of what learning from them does.
-_PAIRS = {
-    "tasks": 1024,
-    "network": "lstm",
-    "hidden": 64,
-    "head_hidden": 128,
-    "pairs": True,
-    "learning_rate": 3e-3,
-    "discount": 0.99,
-    "trace": 0.3,
-    "entropy": 0.03,
-    "epochs": 1,
-    "minibatches": 32,
-}
+_TRIALS = {"tasks": 1024, "epochs": 1, "minibatches": 32, "hidden": 64, "learning_rate": 3e-3, "discount": 0.99}
+_PULLS = {**_TRIALS, "trace": 0.9, "entropy": 0.1, "decay": 600}
+_PAIRS = {**_TRIALS, "trace": 0.3, "entropy": 0.03, "decay": 600, "network": "lstm", "head_hidden": 128, "pairs": True}
 _POINT = Defaults({"step_size": 0.5}, 300, {"rounds": 4, "streams": 40, "tasks": 40}, spread=True)
 DEFAULTS: dict[tuple[str, str], Defaults] = {
-    ("rl2", "bandit"): Defaults(_TRIALS, 500, {"tasks": 1000}, spread=True),
+    ("rl2", "bandit"): Defaults(_PULLS, 600, {"tasks": 1000}, spread=True),
     ("rl2", "tabular-mdp"): Defaults(_PAIRS, 600, {"tasks": 1000}, spread=True),
     ("rl2", "gridnavi"): Defaults({"discount": 0.95, "entropy": 0.01}, 500, {"tasks": 210}),
     **{(name, "navigation"): _POINT for name in ("maml", "fomaml", "anil", "meta-sgd")},
