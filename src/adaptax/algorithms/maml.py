@@ -15,11 +15,9 @@ with the current θ (PPO-clip).
 Variants by value: FOMAML (`first_order`), ANIL (`adapt_only_head`; Raghu et al. 2020), Meta-SGD (`learn_step_sizes`;
 Li et al. 2017). Differences from the paper: Adam or PPO in place of TRPO, and with it a floor under the standard
 deviation and a gradient clip. As in the authors' code, steps after the first one at meta-test are halved
-(`later_step_scale`), and what would follow a time limit is not bootstrapped: the baseline sees the time, and the
-objective is the finite-horizon return.
+(`later_step_scale`), and what would follow a time limit is not bootstrapped (`ops.baseline`).
 """
 
-import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -27,9 +25,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from ..nets.mlp import mlp
-from ..nets.network import Network
-from ..ops import baseline, distributions, inner, policy_losses, returns
+from ..nets.policy import Policy, PolicyParams, only_head
+from ..ops import baseline, inner, policy_losses
 from ..ops.tasks import map_tasks, mean_gradient
 from ..types import (
     Array,
@@ -47,22 +44,15 @@ from ..types import (
 )
 
 
-class Policy(NamedTuple):
-    """θ: what the inner step adapts."""
-
-    network: Params
-    log_std: Array  # [D]; empty for discrete actions
-
-
 class MAMLParams(NamedTuple):
-    policy: Policy
-    step_sizes: Policy  # α of every parameter
+    policy: PolicyParams  # θ: what the inner step adapts
+    step_sizes: PolicyParams  # α of every parameter
 
 
 class MAMLAdapted(NamedTuple):
     """φ and how many inner steps led to it."""
 
-    policy: Policy
+    policy: PolicyParams
     steps: Array
 
 
@@ -141,8 +131,7 @@ class MAML:
             check_range(name, getattr(self, name), 0, 1)
         for width in self.hidden:
             check_range("hidden", width, 1)
-        distributions.outputs_needed(self.spec.action_space)
-        distributions.flat_size(self.spec.observation_space)
+        self._policy.check()
 
     @property
     def plan(self) -> Plan:
@@ -151,10 +140,8 @@ class MAML:
         return Plan(self.tasks, rounds, self.streams, steps, lifetime=rounds)
 
     @property
-    def _network(self) -> Network:
-        inputs = distributions.flat_size(self.spec.observation_space)
-        outputs = distributions.outputs_needed(self.spec.action_space)
-        return mlp((inputs, *self.hidden, outputs))
+    def _policy(self) -> Policy:
+        return Policy(self.spec, self.hidden, self.initial_std, self.minimum_std)
 
     # --- how the agent faces one task ---
 
@@ -167,65 +154,37 @@ class MAML:
     def act(
         self, params: MAMLParams, adapted: MAMLAdapted, memory: Memory, timestep: Timestep, key: Key
     ) -> tuple[Decision, Memory]:
-        observation = distributions.flatten(self.spec.observation_space, timestep.observation)
-        policy = self._distribution(adapted.policy, observation)
+        policy = self._policy.distribution(adapted.policy, self._policy.observe(timestep.observation))
         action = policy.sample(key)
         return Decision(action, Extras(policy.log_probability(action))), memory
 
     def adapt(self, params: MAMLParams, adapted: MAMLAdapted, rollout: Rollout, key: Key) -> MAMLAdapted:
-        return self._adapt(params, adapted, self._advantages(rollout))
+        return self._adapt(params, adapted, self._batch(rollout))
 
     def _adapt(self, params: MAMLParams, adapted: MAMLAdapted, batch: Batch) -> MAMLAdapted:
         """θ' = θ − α ∘ ∇_θ L(θ; D)."""
         later = jnp.where(adapted.steps < self.inner_steps, 1.0, self.later_step_scale)
-        step_sizes = jax.tree.map(lambda a: a * later, self._masked(params.step_sizes))
+        # A step size of zero leaves the body where it is, and the same exact derivative serves (ANIL).
+        step_sizes = only_head(params.step_sizes) if self.adapt_only_head else params.step_sizes
+        step_sizes = jax.tree.map(lambda a: a * later, step_sizes)
         step = inner.first_order_step if self.first_order else inner.gradient_step
         policy = step(self.inner_loss, adapted.policy, step_sizes, batch)
         return MAMLAdapted(policy, adapted.steps + 1)
 
-    def _masked(self, step_sizes: Policy) -> Policy:
-        """ANIL: the body's step size is zero, which makes the same exact derivative serve."""
-        if not self.adapt_only_head:
-            return step_sizes
-        body = jax.tree.map(jnp.zeros_like, step_sizes.network[:-1])
-        return step_sizes._replace(network=(*body, step_sizes.network[-1]))
+    def _batch(self, rollout: Rollout) -> Batch:
+        observation = self._policy.observe(rollout.timestep.observation)
+        advantage = baseline.advantages(rollout, observation, self.discount, self.trace)
+        return Batch(observation, rollout.decision.action, rollout.decision.extras.log_probability, advantage)
 
-    def _distribution(self, policy: Policy, observation: Array) -> distributions.Distribution:
-        outputs, _ = self._network.apply(policy.network, (), observation)
-        log_std = jnp.maximum(policy.log_std, math.log(self.minimum_std))
-        return distributions.action_distribution(self.spec.action_space, outputs, log_std)
-
-    def _advantages(self, rollout: Rollout) -> Batch:
-        """The round [B, T] with standardised advantages over the linear baseline fitted on it."""
-
-        def over_time(x: Array) -> Array:  # [B, T] <-> [T, B]
-            return jnp.swapaxes(x, 0, 1)
-
-        observation = distributions.flatten(self.spec.observation_space, rollout.timestep.observation)
-        first, reward = over_time(rollout.timestep.first), over_time(rollout.reward)
-        ended = over_time(rollout.terminated | rollout.truncated)
-        reached = returns.discounted_returns(reward, ended, self.discount)
-        inputs = baseline.features(observation, over_time(returns.steps_since(first)))
-        values = over_time(baseline.fit_predict(inputs, over_time(reached)))
-        following = jnp.concatenate([values[1:], jnp.zeros_like(values[:1])])
-        advantage = returns.generalized_advantages(reward, values, following, ended, ended, self.discount, self.trace)
-        return Batch(
-            observation,
-            rollout.decision.action,
-            rollout.decision.extras.log_probability,
-            over_time(returns.standardize(advantage)),
-        )
-
-    def inner_loss(self, policy: Policy, batch: Batch) -> Array:
+    def inner_loss(self, policy: PolicyParams, batch: Batch) -> Array:
         """L(θ; D) = −mean(log π_θ(a|s) Â)."""
-        logs = self._distribution(policy, batch.observation).log_probability(batch.action)
+        logs = self._policy.distribution(policy, batch.observation).log_probability(batch.action)
         return policy_losses.log_probability_loss(logs, batch.advantage)
 
     # --- how meta-parameters learn from many tasks ---
 
     def init(self, key: Key) -> MAMLState:
-        log_std = distributions.initial_log_std(self.spec.action_space, math.log(self.initial_std))
-        policy = Policy(self._network.init(key), log_std)
+        policy = self._policy.init(key)
         params = MAMLParams(policy, jax.tree.map(lambda p: jnp.full_like(p, self.step_size), policy))
         return MAMLState(params, self._optimizer.init(self._learned(params)), jnp.zeros((), jnp.int32))
 
@@ -243,7 +202,7 @@ class MAML:
         return learned if self.learn_step_sizes else params._replace(policy=learned)
 
     def update(self, state: MAMLState, trials: Trial, key: Key) -> tuple[MAMLState, Metrics]:
-        batches = map_tasks(lambda trial: jax.lax.map(self._advantages, trial.rollouts), trials)
+        batches = map_tasks(lambda trial: jax.lax.map(self._batch, trial.rollouts), trials)
 
         def improve(carry: tuple[Params, Any], _: None) -> tuple[tuple[Params, Any], Metrics]:
             learned, optimizer = carry
@@ -265,7 +224,7 @@ class MAML:
         for index in range(self.inner_steps):
             adapted = self._adapt(params, adapted, jax.tree.map(lambda x, i=index: x[i], rounds))
         query = jax.tree.map(lambda x: x[-1], rounds)
-        policy = self._distribution(adapted.policy, query.observation)
+        policy = self._policy.distribution(adapted.policy, query.observation)
         logs = policy.log_probability(query.action)
         loss = policy_losses.clipped_loss(logs, query.log_probability, query.advantage, self.clip)
         return loss, {

@@ -3,7 +3,8 @@
 import jax
 import jax.numpy as jnp
 
-from ..types import Array
+from ..types import Array, Rollout
+from . import returns
 
 
 def features(observations: Array, steps: Array) -> Array:
@@ -26,3 +27,23 @@ def fit_predict(inputs: Array, targets: Array, regularization: float = 1e-5) -> 
     finite = jnp.all(jnp.isfinite(solutions), axis=-1)
     chosen = jnp.where(jnp.any(finite), solutions[jnp.argmax(finite)], 0.0)
     return (inputs @ chosen).reshape(targets.shape)
+
+
+def advantages(rollout: Rollout, observation: Array, discount: float, trace: float) -> Array:
+    """Standardised advantages [B, T] of one round over the baseline fitted on it, for flat observations [B, T, O].
+
+    As in the authors' code of MAML and its descendants, what would follow a time limit is not bootstrapped: the
+    baseline sees the time, and the objective is the finite-horizon return.
+    """
+
+    def over_time(x: Array) -> Array:  # [B, T] <-> [T, B]
+        return jnp.swapaxes(x, 0, 1)
+
+    first, reward = over_time(rollout.timestep.first), over_time(rollout.reward)
+    ended = over_time(rollout.terminated | rollout.truncated)
+    reached = returns.discounted_returns(reward, ended, discount)
+    inputs = features(observation, over_time(returns.steps_since(first)))
+    values = over_time(fit_predict(inputs, over_time(reached)))
+    following = jnp.concatenate([values[1:], jnp.zeros_like(values[:1])])
+    advantage = returns.generalized_advantages(reward, values, following, ended, ended, discount, trace)
+    return over_time(returns.standardize(advantage))

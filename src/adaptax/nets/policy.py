@@ -1,0 +1,64 @@
+"""A feed-forward stochastic policy: what gradient-based agents adapt."""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from ..ops import distributions
+from ..types import Array, Key, Params, Spec
+from .mlp import mlp
+from .network import Network
+
+
+class PolicyParams(NamedTuple):
+    network: Params
+    log_std: Array  # [D], whatever the observation; empty for discrete actions
+
+
+class Policy(NamedTuple):
+    """Layers of `hidden` ReLU units from a flat observation to a distribution over actions, which for Box actions is
+    a Gaussian whose standard deviation starts at `initial_std` and never acts below `minimum_std`."""
+
+    spec: Spec
+    hidden: Sequence[int]
+    initial_std: float
+    minimum_std: float
+
+    def check(self) -> None:
+        """Refuse spaces that are not served, without starting JAX."""
+        distributions.flat_size(self.spec.observation_space)
+        distributions.outputs_needed(self.spec.action_space)
+
+    def init(self, key: Key) -> PolicyParams:
+        log_std = distributions.initial_log_std(self.spec.action_space, math.log(self.initial_std))
+        return PolicyParams(self._network.init(key), log_std)
+
+    @property
+    def _network(self) -> Network:
+        inputs = distributions.flat_size(self.spec.observation_space)
+        return mlp((inputs, *self.hidden, distributions.outputs_needed(self.spec.action_space)))
+
+    def observe(self, observation: Array) -> Array:
+        """The observation as a flat vector [..., O]."""
+        return distributions.flatten(self.spec.observation_space, observation)
+
+    def distribution(self, params: PolicyParams, observation: Array) -> distributions.Distribution:
+        """π(· | s) for flat observations [..., O]."""
+        outputs, _ = self._network.apply(params.network, (), observation)
+        log_std = jnp.maximum(params.log_std, math.log(self.minimum_std))
+        return distributions.action_distribution(self.spec.action_space, outputs, log_std)
+
+
+def only_head(step_sizes: PolicyParams) -> PolicyParams:
+    """Step sizes that leave all but the last layer where it is (ANIL; Raghu et al. 2020)."""
+    body = jax.tree.map(jnp.zeros_like, step_sizes.network[:-1])
+    return step_sizes._replace(network=(*body, step_sizes.network[-1]))
+
+
+def only_body(step_sizes: PolicyParams) -> PolicyParams:
+    """Step sizes that leave the last layer where it is (BOIL; Oh et al. 2021)."""
+    head = jax.tree.map(jnp.zeros_like, step_sizes.network[-1])
+    return step_sizes._replace(network=(*step_sizes.network[:-1], head))
