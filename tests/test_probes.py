@@ -22,15 +22,20 @@ MUST_PASS = {
     "fomaml": GRADIENT,
     "anil": GRADIENT,
     "meta-sgd": GRADIENT,
+    "maml-trpo": GRADIENT,
+    "boil": GRADIENT,
+    "e-maml": GRADIENT,
 }
 _RL2 = {"tasks": 128, "hidden": 32, "learning_rate": 5e-3, "minibatches": 2, "entropy": 0.03, "discount": 1.0}
+_TRUST = {"tasks": 16, "streams": 10, "hidden": (16,), "step_size": 0.5}
 _SMALL = {"tasks": 16, "streams": 10, "hidden": (16,), "learning_rate": 1e-2, "step_size": 0.5}
 SETTINGS: dict[str, tuple[int, dict[str, Any]]] = {  # iterations and hyper-parameters
     "rl2": (200, _RL2),
     **{name: (60, _SMALL) for name in ("maml", "fomaml", "anil", "meta-sgd")},
+    **{name: (60, _TRUST) for name in ("maml-trpo", "boil", "e-maml")},
 }
 # Variants by a value of an algorithm that is probed anyway: only in the whole suite.
-SLOW = ("fomaml", "anil", "meta-sgd")
+SLOW = ("fomaml", "anil", "meta-sgd", "boil", "e-maml")
 CASES = [
     pytest.param(name, which, marks=[pytest.mark.slow] if name in SLOW else [])
     for name, passes in MUST_PASS.items()

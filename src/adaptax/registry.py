@@ -37,6 +37,17 @@ ALGORITHMS = {
         "adaptax.algorithms.maml:MAML",
         "MAML: an initialisation that one gradient step adapts (Finn et al. 2017)",
     ),
+    "maml-trpo": Entry("adaptax.algorithms.maml_trpo:MAMLTRPO", "MAML with its outer step, TRPO (Finn et al. 2017)"),
+    "boil": Entry(
+        "adaptax.algorithms.maml_trpo:MAMLTRPO",
+        "BOIL: all but the head adapts (Oh et al. 2021), with TRPO",
+        {"adapt_only_body": True},
+    ),
+    "e-maml": Entry(
+        "adaptax.algorithms.maml_trpo:MAMLTRPO",
+        "E-MAML: what was explored is credited too (Stadie et al. 2018), with TRPO",
+        {"exploration_credit": True},
+    ),
     "fomaml": Entry("adaptax.algorithms.maml:MAML", "first-order MAML (Finn et al. 2017)", {"first_order": True}),
     "anil": Entry(
         "adaptax.algorithms.maml:MAML",
@@ -112,6 +123,7 @@ class Defaults(NamedTuple):
     spread: bool = False
 
 
+_BY_GRADIENT = ("maml", "maml-trpo", "boil", "e-maml", "fomaml", "anil", "meta-sgd")
 _GRADIENT = {"rounds": 4, "streams": 20}
 # Fresh trials instead of passes over old ones: collecting them costs a tenth of what learning from them does.
 _TRIALS = {"tasks": 1024, "epochs": 1, "minibatches": 32, "hidden": 64, "learning_rate": 3e-3, "discount": 0.99}
@@ -122,7 +134,7 @@ DEFAULTS: dict[tuple[str, str], Defaults] = {
     ("rl2", "bandit"): Defaults(_PULLS, 600, {"tasks": 1000}, spread=True),
     ("rl2", "tabular-mdp"): Defaults(_PAIRS, 600, {"tasks": 1000}, spread=True),
     ("rl2", "gridnavi"): Defaults({"discount": 0.95, "entropy": 0.01}, 500, {"tasks": 210}),
-    **{(name, "navigation"): _POINT for name in ("maml", "fomaml", "anil", "meta-sgd")},
+    **{(name, "navigation"): _POINT for name in _BY_GRADIENT},
 }
 
 
@@ -130,7 +142,7 @@ def defaults(algorithm: str, benchmark: str) -> Defaults:
     """The defaults of a pair."""
     found = DEFAULTS.get((algorithm, benchmark))
     if found is None:
-        found = Defaults(evaluation=_GRADIENT if algorithm in ("maml", "fomaml", "anil", "meta-sgd") else {})
+        found = Defaults(evaluation=_GRADIENT if algorithm in _BY_GRADIENT else {})
     return found
 
 

@@ -1,6 +1,6 @@
 """Action distributions. Parameters may carry any leading axes; an event is one action."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import gymnasium
 import jax
@@ -37,6 +37,12 @@ class Categorical(NamedTuple):
         logs, others = jax.nn.log_softmax(self.logits), jax.nn.log_softmax(other.logits)
         return jnp.sum(jnp.exp(logs) * (logs - others), axis=-1)
 
+    def curvature(self, tangent: Any) -> "Categorical":
+        """The Hessian of KL(self ‖ ·) at itself, in its parameters, times `tangent`: (diag p − p pᵀ) v."""
+        weights = jax.nn.softmax(self.logits)
+        mean = jnp.sum(weights * tangent.logits, axis=-1, keepdims=True)
+        return Categorical(weights * (tangent.logits - mean))
+
 
 class DiagonalGaussian(NamedTuple):
     """Independent normal actions: `mean` and `log_std` [..., D]."""
@@ -65,6 +71,10 @@ class DiagonalGaussian(NamedTuple):
         ratio = jnp.exp(2 * (self.log_std - other.log_std))
         shift = jnp.square((self.mean - other.mean) * jnp.exp(-other.log_std))
         return jnp.sum(other.log_std - self.log_std + 0.5 * (ratio + shift - 1), axis=-1)
+
+    def curvature(self, tangent: Any) -> "DiagonalGaussian":
+        """The Hessian of KL(self ‖ ·) at itself, in its parameters, times `tangent`: (v_μ / σ², 2 v_log σ)."""
+        return DiagonalGaussian(tangent.mean * jnp.exp(-2 * self.log_std), 2 * tangent.log_std)
 
 
 Distribution = Categorical | DiagonalGaussian

@@ -7,7 +7,7 @@ with about twice the work, so the derivative is written out here.
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +26,28 @@ def first_order_step(loss: Loss, params: Params, step_sizes: Params, data: Any) 
     """The same step whose gradient ∇L is taken as a constant (FOMAML; Finn et al. 2017, §5.2)."""
     slope = jax.lax.stop_gradient(jax.grad(loss)(params, data))
     return _descend(params, step_sizes, slope)
+
+
+class Jacobian(NamedTuple):
+    """J = I − diag(α) H of a gradient step, whose products cost one Hessian-vector product each."""
+
+    step_sizes: Params
+    hessian_times: Callable[[Params], Params]
+
+    def push(self, tangent: Params) -> Params:
+        """J v."""
+        return _descend(tangent, self.step_sizes, self.hessian_times(tangent))
+
+    def pull(self, cotangent: Params) -> Params:
+        """Jᵀ u."""
+        curved = self.hessian_times(jax.tree.map(jnp.multiply, self.step_sizes, cotangent))
+        return jax.tree.map(jnp.subtract, cotangent, curved)
+
+
+def linearized_step(loss: Loss, params: Params, step_sizes: Params, data: Any) -> tuple[Params, Jacobian]:
+    """The same step as `gradient_step`, and its Jacobian at `params`."""
+    slope, hessian_times = jax.linearize(lambda p: jax.grad(loss)(p, data), params)
+    return _descend(params, step_sizes, slope), Jacobian(step_sizes, hessian_times)
 
 
 def _descend(params: Params, step_sizes: Params, slope: Params) -> Params:

@@ -31,11 +31,21 @@ def map_tasks(function: Callable[..., Any], *batches: Any) -> Any:
     return jax.tree.map(gather, results)
 
 
+def mean_over_tasks(function: Callable[..., Any], *batches: Any) -> Any:
+    """The mean over tasks of `function(*task)`, a tree of arrays, added up task by task."""
+    return _mean(lambda *task: (function(*task), ()), *batches)[0]
+
+
 def mean_gradient(loss: Callable[..., Any], params: Any, *batches: Any) -> tuple[Any, Any]:
     """Gradient of the mean over tasks of `loss(params, *task) -> (scalar, auxiliary)`, and the auxiliaries [N]."""
+    slope = jax.grad(loss, has_aux=True)
+    return _mean(lambda *task: slope(params, *task), *batches)
+
+
+def _mean(function: Callable[..., tuple[Any, Any]], *batches: Any) -> tuple[Any, Any]:
+    """The mean over tasks of the first result of `function(*task)`, and the second ones stacked."""
     width = _devices()
     count = jax.tree.leaves(batches)[0].shape[0]
-    slope = jax.grad(loss, has_aux=True)
     if width == 1 or count % width:
         width = 1
 
@@ -43,13 +53,15 @@ def mean_gradient(loss: Callable[..., Any], params: Any, *batches: Any) -> tuple
         return jnp.swapaxes(x.reshape(width, count // width, *x.shape[1:]), 0, 1)
 
     def add(total: Any, batch: Any) -> tuple[Any, Any]:
-        gradient, auxiliary = jax.vmap(lambda args: slope(params, *args))(batch)
-        return jax.tree.map(jnp.add, total, gradient), auxiliary
+        result, auxiliary = jax.vmap(lambda args: function(*args))(batch)
+        return jax.tree.map(jnp.add, total, result), auxiliary
 
-    zeros = jax.tree.map(lambda p: jnp.zeros((width, *p.shape), p.dtype), params)
+    first = jax.tree.map(lambda x: x[0], batches)
+    shapes = jax.eval_shape(lambda args: function(*args)[0], first)
+    zeros = jax.tree.map(lambda s: jnp.zeros((width, *s.shape), s.dtype), shapes)
     total, auxiliaries = jax.lax.scan(add, zeros, jax.tree.map(deal, batches))
-    gradient = jax.tree.map(lambda g: jnp.sum(g, axis=0) / count, total)
-    return gradient, jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1).reshape(count, *x.shape[2:]), auxiliaries)
+    mean = jax.tree.map(lambda x: jnp.sum(x, axis=0) / count, total)
+    return mean, jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1).reshape(count, *x.shape[2:]), auxiliaries)
 
 
 def _devices() -> int:

@@ -1,0 +1,252 @@
+"""MAML for reinforcement learning with its own outer step, TRPO (Finn et al. 2017, algorithm 3 and appendix A.2).
+
+A policy π_θ meets a task, acts for one round, takes a policy-gradient step on what it saw, and acts again:
+
+    inner   θ' = θ − α ∘ ∇_θ L(θ; D),        L(θ; D) = −mean( log π_θ(a|s) Â )
+    outer   minimise over θ  mean_tasks L_ratio(θ'; D'),  L_ratio = −mean( π_θ'(a|s) / π_stored(a|s) Â )
+            within  mean_tasks mean KL( π_stored ‖ π_θ' ) ≤ δ  on D'
+
+D is the round before a step and D' the round after the last one; Â are standardised advantages over the linear
+feature baseline, fitted per task and round on the same data; π_stored is the adapted policy that collected D'. The
+outer step is the natural gradient by conjugate gradients, scaled to the trust region and shortened (by 0.8) until the
+loss falls within it; every candidate repeats the inner steps from the stored D.
+
+At the current θ the divergence is zero and has no slope, so its Hessian in θ is Jᵀ F J without a further term: J the
+Jacobian of the inner steps, an exact Hessian-vector product (`ops.inner`), F the Fisher matrix of π_θ'.
+
+Variants by value: FOMAML (`first_order`), ANIL (`adapt_only_head`), BOIL (`adapt_only_body`; Oh et al. 2021), E-MAML
+(`exploration_credit`; Stadie et al. 2018, in the form of Rothfuss et al. 2019's code: the log-likelihood of the
+pre-update actions times the post-update reward, standardised over the meta-batch).
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from ..nets.policy import Policy, PolicyParams, only_body, only_head
+from ..ops import baseline, inner, policy_losses, returns, trust_region
+from ..ops.distributions import Distribution
+from ..ops.tasks import map_tasks, mean_gradient, mean_over_tasks
+from ..types import Array, Decision, Key, Memory, Metrics, Plan, Rollout, Spec, Timestep, Trial, UserError, check_range
+
+
+class Adapted(NamedTuple):
+    """φ and how many inner steps led to it."""
+
+    policy: PolicyParams
+    steps: Array
+
+
+class MAMLTRPOState(NamedTuple):
+    params: PolicyParams
+    iteration: Array
+
+
+class Extras(NamedTuple):
+    """The distribution that an action was drawn from, and the action's log-probability in it."""
+
+    log_probability: Array
+    distribution: Distribution
+
+
+class Batch(NamedTuple):
+    """One round as the losses see it: leaves [B·T, ...], since products over two axes at once are slower."""
+
+    observation: Array
+    action: Array
+    extras: Extras
+    advantage: Array
+
+
+@dataclass(frozen=True)
+class MAMLTRPO:
+    """MAML with a policy-gradient inner step and a TRPO outer step."""
+
+    spec: Spec
+    """What the environment looks like."""
+    tasks: int = 40
+    """Tasks per meta-iteration."""
+    streams: int = 20
+    """Trajectories per task and round."""
+    steps: int = 0
+    """Environment steps per trajectory and round; 0: one full-length trial of the benchmark's protocol."""
+    inner_steps: int = 1
+    """Gradient steps during meta-training."""
+    step_size: float = 0.1
+    """α of the inner step."""
+    later_step_scale: float = 0.5
+    """Factor on α at every inner step after those of meta-training."""
+    hidden: tuple[int, ...] = (100, 100)
+    """Hidden units of the policy's layers."""
+    discount: float = 0.99
+    """γ."""
+    trace: float = 1.0
+    """λ of the generalized advantage estimate."""
+    trust_region: float = 0.01
+    """δ: the largest mean KL divergence of an outer step."""
+    conjugate_gradients: int = 10
+    """Iterations of the conjugate-gradient method."""
+    damping: float = 1e-5
+    """Added to the diagonal of the divergence's Hessian."""
+    initial_std: float = 1.0
+    """Standard deviation of the actions before training (Box action spaces)."""
+    minimum_std: float = 1e-6
+    """Floor under the standard deviation of the actions, adapted or not."""
+    first_order: bool = False
+    """Treat inner gradients as constants (FOMAML)."""
+    adapt_only_head: bool = False
+    """Adapt the last layer only (ANIL)."""
+    adapt_only_body: bool = False
+    """Adapt all but the last layer (BOIL)."""
+    exploration_credit: bool = False
+    """Credit what was done before the inner step with what was earned after it (E-MAML)."""
+
+    def __post_init__(self) -> None:
+        for name in ("tasks", "streams", "conjugate_gradients"):
+            check_range(name, getattr(self, name), 1)
+        for name in ("steps", "inner_steps", "step_size", "later_step_scale", "damping"):
+            check_range(name, getattr(self, name), 0)
+        for name in ("trust_region", "initial_std", "minimum_std"):
+            check_range(name, getattr(self, name), 0, above=True)
+        for name in ("discount", "trace"):
+            check_range(name, getattr(self, name), 0, 1)
+        for width in self.hidden:
+            check_range("hidden", width, 1)
+        if self.adapt_only_head and self.adapt_only_body:
+            raise UserError("adapt_only_head and adapt_only_body together leave nothing to adapt; choose one")
+        self._policy.check()
+
+    @property
+    def plan(self) -> Plan:
+        rounds = self.inner_steps + 1
+        steps = self.steps or self.spec.horizon * self.spec.episodes
+        return Plan(self.tasks, rounds, self.streams, steps, lifetime=rounds)
+
+    @property
+    def _policy(self) -> Policy:
+        return Policy(self.spec, self.hidden, self.initial_std, self.minimum_std)
+
+    # --- how the agent faces one task ---
+
+    def begin(self, params: PolicyParams, key: Key) -> Adapted:
+        return Adapted(params, jnp.zeros((), jnp.int32))
+
+    def start(self, params: PolicyParams) -> Memory:
+        return ()
+
+    def act(
+        self, params: PolicyParams, adapted: Adapted, memory: Memory, timestep: Timestep, key: Key
+    ) -> tuple[Decision, Memory]:
+        policy = self._policy.distribution(adapted.policy, self._policy.observe(timestep.observation))
+        action = policy.sample(key)
+        return Decision(action, Extras(policy.log_probability(action), policy)), memory
+
+    def adapt(self, params: PolicyParams, adapted: Adapted, rollout: Rollout, key: Key) -> Adapted:
+        """θ' = θ − α ∘ ∇_θ L(θ; D), with a shorter α after the steps of meta-training."""
+        later = jnp.where(adapted.steps < self.inner_steps, 1.0, self.later_step_scale)
+        policy = self._step(adapted.policy, self._batch(rollout), later)
+        return Adapted(policy, adapted.steps + 1)
+
+    def _step(self, policy: PolicyParams, batch: Batch, scale: Array | float = 1.0) -> PolicyParams:
+        step = inner.first_order_step if self.first_order else inner.gradient_step
+        return step(self.inner_loss, policy, self._step_sizes(policy, scale), batch)
+
+    def _step_sizes(self, policy: PolicyParams, scale: Array | float) -> PolicyParams:
+        """α for every parameter: zero for those that are not adapted, and the same exact derivative serves."""
+        sizes = jax.tree.map(lambda p: jnp.full_like(p, self.step_size) * scale, policy)
+        if self.adapt_only_head:
+            return only_head(sizes)
+        return only_body(sizes) if self.adapt_only_body else sizes
+
+    def _batch(self, rollout: Rollout) -> Batch:
+        observation = self._policy.observe(rollout.timestep.observation)
+        advantage = baseline.advantages(rollout, observation, self.discount, self.trace)
+        batch = Batch(observation, rollout.decision.action, rollout.decision.extras, advantage)
+        return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), batch)
+
+    def inner_loss(self, policy: PolicyParams, batch: Batch) -> Array:
+        """L(θ; D) = −mean(log π_θ(a|s) Â)."""
+        logs = self._policy.distribution(policy, batch.observation).log_probability(batch.action)
+        return policy_losses.log_probability_loss(logs, batch.advantage)
+
+    # --- how meta-parameters learn from many tasks ---
+
+    def init(self, key: Key) -> MAMLTRPOState:
+        return MAMLTRPOState(self._policy.init(key), jnp.zeros((), jnp.int32))
+
+    def update(self, state: MAMLTRPOState, trials: Trial, key: Key) -> tuple[MAMLTRPOState, Metrics]:
+        batches = map_tasks(lambda trial: jax.lax.map(self._batch, trial.rollouts), trials)
+        tasks = (batches, self._credits(trials))
+        params = state.params
+
+        slope, _ = mean_gradient(lambda p, *task: (self.outer(p, *task)[0], ()), params, *tasks)
+        step = trust_region.natural_step(
+            lambda v: self._hessian_times(params, batches, v), slope, self.trust_region, self.conjugate_gradients
+        )
+        evaluate = lambda p: mean_over_tasks(lambda *task: self.outer(p, *task), *tasks)  # noqa: E731
+        before, _ = evaluate(params)
+        search = trust_region.line_search(evaluate, params, step, before, self.trust_region)
+        metrics = {
+            "loss": before,
+            "improvement": before - search.loss,
+            "divergence": search.divergence,
+            "gradient_norm": jnp.sqrt(trust_region.dot(slope, slope)),
+            "tried": search.tried.astype(jnp.float32),
+            "rejected": 1.0 - search.accepted.astype(jnp.float32),
+        }
+        return MAMLTRPOState(search.params, state.iteration + 1), metrics
+
+    def outer(self, params: PolicyParams, rounds: Batch, credit: Array) -> tuple[Array, Array]:
+        """(loss, mean KL(π_stored ‖ π_θ') on D') of one task, θ' from the rounds [R, B·T] before the last."""
+        policy, explored = params, jnp.zeros((), jnp.float32)
+        for index in range(self.inner_steps):
+            batch = jax.tree.map(lambda x, i=index: x[i], rounds)
+            if self.exploration_credit:
+                logs = self._policy.distribution(policy, batch.observation).log_probability(batch.action)
+                explored += jnp.mean(logs)
+            policy = self._step(policy, batch)
+        query = jax.tree.map(lambda x: x[-1], rounds)
+        distribution = self._policy.distribution(policy, query.observation)
+        logs = distribution.log_probability(query.action)
+        loss = policy_losses.ratio_loss(logs, query.extras.log_probability, query.advantage)
+        divergence = jnp.mean(query.extras.distribution.divergence(distribution))
+        return loss - credit * explored, divergence
+
+    def _credits(self, trials: Trial) -> Array:
+        """[N]: the mean reward after the last inner step, standardised over all steps of the meta-batch; 0 for MAML."""
+        after = returns.standardize(trials.rollouts.reward[:, -1])
+        return jnp.mean(after, axis=(1, 2)) * self.exploration_credit
+
+    def _hessian_times(self, params: PolicyParams, batches: Batch, tangent: PolicyParams) -> PolicyParams:
+        """(Jᵀ F J + damping) v, the mean over tasks.
+
+        A task is linearized again for every product: to keep what that computes, for all tasks, was slower.
+        """
+
+        def one(rounds: Batch) -> PolicyParams:
+            policy, moved, jacobians = params, tangent, []
+            for index in range(self.inner_steps):
+                batch = jax.tree.map(lambda x, i=index: x[i], rounds)
+                if self.first_order:
+                    policy = self._step(policy, batch)
+                    continue
+                sizes = self._step_sizes(policy, 1.0)
+                policy, jacobian = inner.linearized_step(self.inner_loss, policy, sizes, batch)
+                moved = jacobian.push(moved)
+                jacobians.append(jacobian)
+            moved = self._fisher_times(policy, rounds.observation[-1], moved)
+            for jacobian in reversed(jacobians):
+                moved = jacobian.pull(moved)
+            return moved
+
+        return trust_region.add_scaled(mean_over_tasks(one, batches), jnp.float32(self.damping), tangent)
+
+    def _fisher_times(self, policy: PolicyParams, observation: Array, tangent: PolicyParams) -> PolicyParams:
+        """F v: the Hessian of mean KL(π_φ ‖ ·) at φ itself, times v."""
+        distribution, push = jax.linearize(lambda p: self._policy.distribution(p, observation), policy)
+        curved = distribution.curvature(push(tangent))
+        samples = observation.shape[0]
+        (pulled,) = jax.linear_transpose(push, policy)(jax.tree.map(lambda x: x / samples, curved))
+        return pulled
