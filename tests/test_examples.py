@@ -41,7 +41,6 @@ def test_all_examples_are_tested() -> None:
     assert {int(path.name[:2]) for path in EXAMPLES} == set(map(int, tested))
 
 
-@pytest.mark.slow
 def test_train_and_adapt(tmp_path: Path) -> None:
     printed = run(1, "--iterations", "2", place=tmp_path / "run").splitlines()
     assert len(printed) == 4
@@ -52,7 +51,6 @@ def test_train_and_adapt(tmp_path: Path) -> None:
     assert (tmp_path / "run" / "config.json").is_file()
 
 
-@pytest.mark.slow
 def test_your_own_environment(tmp_path: Path) -> None:
     lines = run(2, "--iterations", "3", place=tmp_path).splitlines()
     assert [len(numbers(line.partition(":")[2])) for line in lines[:2]] == [2, 2]
@@ -62,7 +60,6 @@ def test_your_own_environment(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"rl2", "maml"}
 
 
-@pytest.mark.slow
 def test_maml_in_eighty_lines_gives_the_same_numbers() -> None:
     printed = run(3, "--iterations", "3").splitlines()
     assert printed[-1] == "the same numbers"
