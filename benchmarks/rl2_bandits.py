@@ -14,7 +14,7 @@ FIVE_HUNDRED = {**LONG, "discount": 0.998, "tasks": 256}
 BUDGETS = {
     (10, 5): ({**SHORT, "discount": 0.99, "trace": 1.0, "entropy": 0.03}, 600),
     (10, 10): ({**SHORT, "discount": 1.0, "trace": 0.9, "entropy": 0.06}, 600),
-    (100, 5): ({**HUNDRED, "discount": 0.995}, 900),
+    (100, 5): (HUNDRED, 600),
     (100, 10): (HUNDRED, 800),
     (500, 5): (FIVE_HUNDRED, 600),
     (500, 10): (FIVE_HUNDRED, 600),
