@@ -216,7 +216,7 @@ def test_bench(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPat
     assert (result["settings"], result["hyperparameters"]["hidden"]) == ({"arms": 5, "pulls": 10}, 4)
     assert main(["bench", *BANDIT[1:]]) == 0
     assert "2.50 times the floor" in capsys.readouterr().out
-    assert measured == [(4, 10, 2, 1), (256, 10, 9, 1)]
+    assert measured == [(4, 10, 2, 1), (1024, 10, 9, 1)]
 
 
 # --- stopping and going on ---

@@ -50,6 +50,8 @@ def unless_variant(name: str, *rest: Any) -> Any:
 
 
 FEWER = [unless_variant(name) for name in ALGORITHMS]
+# Operation by operation a second-order update takes a minute: one algorithm of each family, and all in the whole suite.
+UNCOMPILED = [pytest.param(name, marks=[] if name in ("rl2", "maml") else [pytest.mark.slow]) for name in ALGORITHMS]
 EVERY = [
     *((name, "navigation") for name in ALGORITHMS),
     *(unless_variant(name, "bandit") for name in ALGORITHMS),
@@ -201,7 +203,7 @@ def test_the_meta_gradient_replays_the_deployed_adapt(name: str, on: str) -> Non
         adapted = jax.jit(jax.vmap(agent.adapt, (None, 0, 0, 0)))(params, adapted, rollout, trials.keys[:, r])
 
 
-@pytest.mark.parametrize("name", FEWER)
+@pytest.mark.parametrize("name", UNCOMPILED)
 def test_the_same_without_jit(name: str) -> None:
     algorithm, _, progress, trials = case(name, "navigation")
     with jax.disable_jit():

@@ -77,7 +77,9 @@ def mean_outer(case: Case, flat: Any, which: int) -> Any:
     return jnp.mean(each[which])
 
 
-@pytest.mark.parametrize("variant", ["maml", "two steps", "boil", "e-maml"])
+@pytest.mark.parametrize(
+    "variant", ["maml", *(pytest.param(v, marks=pytest.mark.slow) for v in ("two steps", "boil", "e-maml"))]
+)
 def test_the_gradient_against_central_differences(variant: str) -> None:
     case = make(variant=variant)
     with jax.enable_x64(True):
