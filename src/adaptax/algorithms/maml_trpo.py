@@ -11,8 +11,12 @@ feature baseline, fitted per task and round on the same data; π_stored is the a
 outer step is the natural gradient by conjugate gradients, scaled to the trust region and shortened (by 0.8) until the
 loss falls within it; every candidate repeats the inner steps from the stored D.
 
-At the current θ the divergence is zero and has no slope, so its Hessian in θ is Jᵀ F J without a further term: J the
+At the current θ the divergence is zero and has no slope, so its Hessian H in θ is Jᵀ F J without a further term: J the
 Jacobian of the inner steps, an exact Hessian-vector product (`ops.inner`), F the Fisher matrix of π_θ'.
+
+H is singular wherever the inner step undoes a change of θ, and a natural step without damping is longest just there:
+it moves the policy before the inner step at no divergence and for no gain. Hence a `damping` much larger than in the
+authors' code (1e-5 or none, with finite differences).
 
 Variants by value: FOMAML (`first_order`), ANIL (`adapt_only_head`), BOIL (`adapt_only_body`; Oh et al. 2021), E-MAML
 (`exploration_credit`; Stadie et al. 2018, in the form of Rothfuss et al. 2019's code: the log-likelihood of the
@@ -88,8 +92,8 @@ class MAMLTRPO:
     """δ: the largest mean KL divergence of an outer step."""
     conjugate_gradients: int = 10
     """Iterations of the conjugate-gradient method."""
-    damping: float = 1e-5
-    """Added to the diagonal of the divergence's Hessian."""
+    damping: float = 0.3
+    """Added to the diagonal of the divergence's Hessian, which is blind to what the inner step undoes."""
     initial_std: float = 1.0
     """Standard deviation of the actions before training (Box action spaces)."""
     minimum_std: float = 1e-6
