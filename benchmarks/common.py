@@ -50,9 +50,13 @@ def arguments(description: str) -> argparse.ArgumentParser:
 
 def train_and_judge(recipe: Recipe, options: argparse.Namespace, command: str) -> dict[str, Any]:
     """Train each seed in a run directory of its own, evaluate all, and write `results/<name>.json`."""
+    import jax
+
     from adaptax import api, judging, runs
     from adaptax.run.train import Settings
 
+    if options.devices > 1:  # on a CPU, before JAX starts
+        jax.config.update("jax_num_cpu_devices", options.devices)
     iterations = options.iterations or recipe.iterations
     totals: list[np.ndarray] = []
     seconds: list[float] = []
