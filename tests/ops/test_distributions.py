@@ -10,6 +10,7 @@ import pytest
 import scipy.integrate
 import scipy.special
 import scipy.stats
+from jax.flatten_util import ravel_pytree
 
 from adaptax.ops import distributions
 from adaptax.ops.distributions import Categorical, DiagonalGaussian
@@ -65,6 +66,22 @@ def test_gaussian_divergence_against_integration() -> None:
     one, other = (DiagonalGaussian(jnp.asarray(means[k]), jnp.asarray(log_stds[k])) for k in range(2))
     np.testing.assert_allclose(one.divergence(other), expected, rtol=1e-5)
     np.testing.assert_allclose(one.divergence(one), 0.0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        Categorical(jnp.asarray(LOGITS[0])),
+        DiagonalGaussian(jnp.array([0.3, -1.0, 2.0]), jnp.array([0.2, -0.5, 1.0])),
+    ],
+)
+def test_curvature_is_the_hessian_of_the_divergence_at_itself(policy: distributions.Distribution) -> None:
+    flat, unravel = ravel_pytree(policy)
+    hessian = jax.hessian(lambda other: jnp.sum(policy.divergence(unravel(other))))(flat)
+    tangent = jnp.asarray(np.random.default_rng(0).normal(size=flat.shape).astype(np.float32))
+    found, _ = ravel_pytree(policy.curvature(unravel(tangent)))
+    np.testing.assert_allclose(found, hessian @ tangent, rtol=1e-4, atol=1e-5)
+    assert np.abs(found).max() > 0.1
 
 
 @pytest.mark.parametrize("row", [0, 1])

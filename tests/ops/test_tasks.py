@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from adaptax.ops.tasks import map_tasks, mean_gradient
+from adaptax.ops.tasks import map_tasks, mean_gradient, mean_over_tasks
 from adaptax.run.shard import mesh_of, spread
 
 TASKS = 6
@@ -49,6 +49,21 @@ def test_mean_gradient(devices: int, tasks: int) -> None:
     jax.tree.map(lambda f, e: np.testing.assert_allclose(f, e, rtol=1e-5, atol=1e-7), slope, jax.grad(mean)(params))
     np.testing.assert_allclose(auxiliary["error"], errors, rtol=1e-5)
     np.testing.assert_array_equal(auxiliary["index"], np.arange(tasks))  # tasks keep their order
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+@pytest.mark.parametrize("tasks", [TASKS, 5])
+def test_mean_over_tasks(devices: int, tasks: int) -> None:
+    _, (inputs, targets) = make(tasks)
+
+    def function(inputs: jax.Array, targets: Any) -> Any:
+        return {"inputs": inputs**2, "sum": jnp.sum(targets["y"])}
+
+    with mesh(devices):
+        on = (lambda b: spread(b)) if tasks == TASKS else (lambda b: b)
+        found = jax.jit(lambda b: mean_over_tasks(function, *on(b)))((inputs, targets))
+    np.testing.assert_allclose(found["inputs"], np.square(inputs).mean(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(found["sum"], np.asarray(targets["y"]).sum(axis=1).mean(), rtol=1e-5)
 
 
 @pytest.mark.parametrize("devices", [1, 2])

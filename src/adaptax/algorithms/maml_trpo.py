@@ -24,7 +24,7 @@ pre-update actions times the post-update reward, standardised over the meta-batc
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -185,12 +185,18 @@ class MAMLTRPO:
         tasks = (batches, self._credits(trials))
         params = state.params
 
-        slope, _ = mean_gradient(lambda p, *task: (self.outer(p, *task)[0], ()), params, *tasks)
+        def objective(params: PolicyParams, *task: Any) -> tuple[Array, Array]:
+            loss, _ = self.outer(params, *task)
+            return loss, loss
+
+        def evaluate(params: PolicyParams) -> tuple[Array, Array]:
+            return mean_over_tasks(lambda *task: self.outer(params, *task), *tasks)
+
+        slope, losses = mean_gradient(objective, params, *tasks)
+        before = jnp.mean(losses)
         step = trust_region.natural_step(
             lambda v: self._hessian_times(params, batches, v), slope, self.trust_region, self.conjugate_gradients
         )
-        evaluate = lambda p: mean_over_tasks(lambda *task: self.outer(p, *task), *tasks)  # noqa: E731
-        before, _ = evaluate(params)
         search = trust_region.line_search(evaluate, params, step, before, self.trust_region)
         metrics = {
             "loss": before,

@@ -219,6 +219,7 @@ class RL2:
         layer: Layer | tuple[()] = ()
         if self.head_hidden:
             inputs = self.hidden + self._sizes[0]
+            # A key besides the three: agents with and without the layer begin with the same recurrence and heads.
             weight = uniform_weights(jax.random.fold_in(key, 3), inputs, self.head_hidden)
             layer = Layer(weight, jnp.zeros((self.head_hidden,), jnp.float32))
         params = RL2Params(

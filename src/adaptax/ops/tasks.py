@@ -56,8 +56,7 @@ def _mean(function: Callable[..., tuple[Any, Any]], *batches: Any) -> tuple[Any,
         result, auxiliary = jax.vmap(lambda args: function(*args))(batch)
         return jax.tree.map(jnp.add, total, result), auxiliary
 
-    first = jax.tree.map(lambda x: x[0], batches)
-    shapes = jax.eval_shape(lambda args: function(*args)[0], first)
+    shapes = jax.eval_shape(lambda all_: function(*jax.tree.map(lambda x: x[0], all_))[0], batches)
     zeros = jax.tree.map(lambda s: jnp.zeros((width, *s.shape), s.dtype), shapes)
     total, auxiliaries = jax.lax.scan(add, zeros, jax.tree.map(deal, batches))
     mean = jax.tree.map(lambda x: jnp.sum(x, axis=0) / count, total)
