@@ -37,10 +37,11 @@ FIELDS = {("rl2", "tabular-mdp"): {"network": "lstm", "pairs": True, "head_hidde
 SHRUNK = {"tasks": 4, "streams": 2, "epochs": 2, "minibatches": 2, "step_size": 0.5}
 # A few well-conditioned iterations: many, on a batch of a few steps, amplify rounding.
 SHRUNK |= {"conjugate_gradients": 2, "damping": 0.1}
+OWN = {"reptile": {"step_size": 0.01}}  # Adam's steps are of this size whatever the gradient, rounding included
 ALGORITHMS = list(registry.ALGORITHMS)
 
 # Variants by a value of an algorithm that is tested anyway: where compilation is long, only in the whole suite.
-VARIANTS = ("fomaml", "anil", "meta-sgd", "boil", "e-maml")
+VARIANTS = ("fomaml", "anil", "meta-sgd", "boil", "e-maml", "cavia")
 
 
 def unless_variant(name: str, *rest: Any) -> Any:
@@ -59,16 +60,22 @@ EVERY = [
 ]
 
 # Algorithms whose `adapt` gives the policy of the next round: log-probabilities under what it returned.
-ADAPTED_POLICY = ("maml", "fomaml", "anil", "meta-sgd", "maml-trpo", "boil", "e-maml")
+ADAPTED_POLICY = (
+    *("maml", "fomaml", "anil", "meta-sgd"),
+    *("maml-trpo", "boil", "e-maml", "cavia"),
+    *("promp", "reptile"),
+)
 
 # Leaves of the parameters that `update` leaves as they are, by the beginning of their path: what is not learned.
 STILL: dict[str, tuple[str, ...]] = {name: (".step_sizes",) for name in ("maml", "fomaml", "anil")}
+STILL["cavia"] = (".context",)  # every lifetime begins with zeros
 # On a bandit a feed-forward network without initial biases sees a constant zero: only its last bias can move.
 DEAD = tuple(f"{p}.network[{leaf}" for p in (".policy", ".step_sizes", "") for leaf in ("0]", "1].weight"))
 STILL_ON = {(name, "bandit"): DEAD for name in ADAPTED_POLICY}
+STILL_ON["promp", "bandit"] = (".network[0].weight",)  # tanh units have a slope at zero, so that their biases move
 
 # Algorithms whose `divergence` is that of the step they take, which a search limits (tests/algorithms).
-SEARCHING = ("maml-trpo", "boil", "e-maml")
+SEARCHING = ("maml-trpo", "boil", "e-maml", "cavia")
 
 
 class Case(NamedTuple):
@@ -81,7 +88,7 @@ class Case(NamedTuple):
 def make(name: str, on: str, **hyperparameters: Any) -> tuple[Algorithm, Benchmark]:
     benchmark = registry.make_benchmark(on, SETTINGS[on])
     known = {f.name: f.default for f in fields(registry.algorithm_entry(name).load())}
-    wanted = {**SHRUNK, **FIELDS.get((name, on), {}), **hyperparameters}
+    wanted = {**SHRUNK, **OWN.get(name, {}), **FIELDS.get((name, on), {}), **hyperparameters}
     shrunk = {k: v for k, v in wanted.items() if k in known}
     if "hidden" in known:
         shrunk["hidden"] = (8,) if isinstance(known["hidden"], tuple) else 8
@@ -182,8 +189,8 @@ def test_the_update_sees_the_policy_that_acted(name: str, on: str) -> None:
     ("name", "on"),
     [
         *((n, "navigation") for n in ADAPTED_POLICY),
-        # A bandit shows BOIL's body a constant zero, which it cannot adapt to.
-        *(unless_variant(n, "bandit") for n in ADAPTED_POLICY if n != "boil"),
+        # A bandit shows a network without initial biases a constant zero: neither its body nor its context can adapt.
+        *(unless_variant(n, "bandit") for n in ADAPTED_POLICY if n not in ("boil", "cavia")),
     ],
 )
 def test_the_meta_gradient_replays_the_deployed_adapt(name: str, on: str) -> None:

@@ -19,7 +19,8 @@ ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
 TAUGHT = [ROOT / "README.md", *(ROOT / "docs" / n for n in ("quickstart.md", "evaluation.md", "your_own.md"))]
 PAGE_OF = {"rl2": "rl2.md", **dict.fromkeys(("maml", "fomaml", "anil", "meta-sgd"), "maml.md")}
-PAGE_OF |= dict.fromkeys(("maml-trpo", "boil", "e-maml"), "maml_trpo.md")
+PAGE_OF |= dict.fromkeys(("maml-trpo", "boil", "e-maml", "cavia"), "maml_trpo.md")
+PAGE_OF |= {"promp": "promp.md", "reptile": "reptile.md"}
 
 
 def name(path: Path) -> str:
@@ -58,7 +59,7 @@ def test_every_algorithm_has_a_page() -> None:
         assert f"`{algorithm}`" in index
 
 
-@pytest.mark.parametrize("algorithm", ["rl2", "maml", "maml-trpo"])
+@pytest.mark.parametrize("algorithm", ["rl2", "maml", "maml-trpo", "promp", "reptile"])
 def test_hyperparameter_tables_show_the_defaults(algorithm: str) -> None:
     text = (ROOT / "docs" / "algorithms" / PAGE_OF[algorithm]).read_text("utf-8")
     table = text.partition("## Hyper-parameters")[2].partition("\n## ")[0]

@@ -25,6 +25,9 @@ MUST_PASS = {
     "maml-trpo": GRADIENT,
     "boil": GRADIENT,
     "e-maml": GRADIENT,
+    "cavia": GRADIENT,
+    "promp": GRADIENT,
+    "reptile": GRADIENT,
 }
 _RL2 = {"tasks": 128, "hidden": 32, "learning_rate": 5e-3, "minibatches": 2, "entropy": 0.03, "discount": 1.0}
 _TRUST = {"tasks": 16, "streams": 10, "hidden": (16,), "step_size": 0.5}
@@ -32,10 +35,12 @@ _SMALL = {"tasks": 16, "streams": 10, "hidden": (16,), "learning_rate": 1e-2, "s
 SETTINGS: dict[str, tuple[int, dict[str, Any]]] = {  # iterations and hyper-parameters
     "rl2": (200, _RL2),
     **{name: (60, _SMALL) for name in ("maml", "fomaml", "anil", "meta-sgd")},
-    **{name: (60, _TRUST) for name in ("maml-trpo", "boil", "e-maml")},
+    **{name: (60, _TRUST) for name in ("maml-trpo", "boil", "e-maml", "cavia")},
+    "promp": (60, _SMALL),
+    "reptile": (60, {"tasks": 16, "streams": 10, "hidden": (16,), "inner_steps": 2, "step_size": 0.1}),
 }
 # Variants by a value of an algorithm that is probed anyway: only in the whole suite.
-SLOW = ("fomaml", "anil", "meta-sgd", "boil", "e-maml")
+SLOW = ("fomaml", "anil", "meta-sgd", "boil", "e-maml", "cavia")
 ONE_OF = {"maml-trpo": "first reward"}  # the probe that decides; the others only in the whole suite
 CASES = [
     pytest.param(name, which, marks=[pytest.mark.slow] if name in SLOW or ONE_OF.get(name, which) != which else [])

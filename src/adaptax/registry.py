@@ -48,6 +48,19 @@ ALGORITHMS = {
         "E-MAML: what was explored is credited too (Stadie et al. 2018), with TRPO",
         {"exploration_credit": True},
     ),
+    "cavia": Entry(
+        "adaptax.algorithms.maml_trpo:MAMLTRPO",
+        "CAVIA: only a context input adapts (Zintgraf et al. 2019), with TRPO",
+        {"adapt_only_context": True},
+    ),
+    "promp": Entry(
+        "adaptax.algorithms.promp:ProMP",
+        "ProMP: the inner step is credited for its data; proximal outer steps (Rothfuss et al. 2019)",
+    ),
+    "reptile": Entry(
+        "adaptax.algorithms.reptile:Reptile",
+        "Reptile: an initialisation that moves towards adapted parameters (Nichol et al. 2018)",
+    ),
     "fomaml": Entry("adaptax.algorithms.maml:MAML", "first-order MAML (Finn et al. 2017)", {"first_order": True}),
     "anil": Entry(
         "adaptax.algorithms.maml:MAML",
@@ -72,7 +85,15 @@ BENCHMARKS = {
         "adaptax.envs.sparse_navigation:sparse_navigation",
         "point robot, goals on a half circle, sparse (PEARL paper)",
     ),
+    "clustered-navigation": Entry(
+        "adaptax.envs.clustered_navigation:clustered_navigation", "2-D navigation, hidden goals in clusters, dense"
+    ),
     "gridnavi": Entry("adaptax.envs.gridnavi:gridnavi", "5×5 grid with a hidden goal (VariBAD paper)"),
+    "corner": Entry("adaptax.envs.corner:corner", "four corners, one of them the hidden goal, sparse (ProMP paper)"),
+    "momentum-corner": Entry(
+        "adaptax.envs.corner:momentum_corner", "four corners, actions accelerate, sparse (ProMP paper)"
+    ),
+    "toy-1d": Entry("adaptax.envs.toy:toy_1d", "a hidden goal on the line, for two-parameter policies (ProMP paper)"),
 }
 
 _BANDITS = {
@@ -97,6 +118,22 @@ STRATEGIES: dict[str, dict[str, str]] = {
     "sparse-navigation": {
         "random": "adaptax.strategies.navigation:random",
         "known-goal": "adaptax.strategies.navigation:known_goal",
+    },
+    "clustered-navigation": {
+        "random": "adaptax.strategies.navigation:random",
+        "known-goal": "adaptax.strategies.navigation:known_goal",
+    },
+    "corner": {
+        "random": "adaptax.strategies.corner:random",
+        "known-goal": "adaptax.strategies.corner:known_goal",
+    },
+    "momentum-corner": {
+        "random": "adaptax.strategies.corner:random",
+        "known-goal": "adaptax.strategies.corner:known_goal_with_momentum",
+    },
+    "toy-1d": {
+        "random": "adaptax.strategies.toy:random",
+        "known-goal": "adaptax.strategies.toy:KnownGoal",
     },
     "gridnavi": {
         "random": "adaptax.strategies.gridnavi:RandomActions",
@@ -123,7 +160,8 @@ class Defaults(NamedTuple):
     spread: bool = False
 
 
-_BY_GRADIENT = ("maml", "maml-trpo", "boil", "e-maml", "fomaml", "anil", "meta-sgd")
+_TRUST_REGION = ("maml-trpo", "boil", "e-maml")
+_BY_GRADIENT = ("maml", "fomaml", "anil", "meta-sgd", *_TRUST_REGION, "cavia", "promp", "reptile")
 _GRADIENT = {"rounds": 4, "streams": 20}
 # Fresh trials instead of passes over old ones: collecting them costs a tenth of what learning from them does.
 _TRIALS = {"tasks": 1024, "epochs": 1, "minibatches": 32, "hidden": 64, "learning_rate": 3e-3, "discount": 0.99}
@@ -134,7 +172,9 @@ DEFAULTS: dict[tuple[str, str], Defaults] = {
     ("rl2", "bandit"): Defaults(_PULLS, 600, {"tasks": 1000}, spread=True),
     ("rl2", "tabular-mdp"): Defaults(_PAIRS, 600, {"tasks": 1000}, spread=True),
     ("rl2", "gridnavi"): Defaults({"discount": 0.95, "entropy": 0.01}, 500, {"tasks": 210}),
-    **{(name, "navigation"): _POINT for name in _BY_GRADIENT},
+    **{(name, "navigation"): _POINT for name in ("maml", "fomaml", "anil", "meta-sgd", *_TRUST_REGION, "promp")},
+    ("cavia", "navigation"): _POINT._replace(hyperparameters={"step_size": 1.0, "discount": 0.95}),
+    ("reptile", "navigation"): _POINT._replace(hyperparameters={}),
 }
 
 

@@ -24,6 +24,7 @@ VARIANTS = {
     "two steps": {"inner_steps": 2},
     "anil": {"adapt_only_head": True},
     "boil": {"adapt_only_body": True},
+    "cavia": {"adapt_only_context": True},
     "e-maml": {"exploration_credit": True},
 }
 
@@ -77,7 +78,7 @@ def mean_outer(case: Case, flat: Any, which: int) -> Any:
 
 
 @pytest.mark.parametrize(
-    "variant", ["maml", *(pytest.param(v, marks=pytest.mark.slow) for v in ("two steps", "boil", "e-maml"))]
+    "variant", ["maml", *(pytest.param(v, marks=pytest.mark.slow) for v in ("two steps", "boil", "cavia", "e-maml"))]
 )
 def test_the_gradient_against_central_differences(variant: str) -> None:
     case = make(variant=variant)

@@ -18,9 +18,11 @@ H is singular wherever the inner step undoes a change of θ, and a natural step 
 it moves the policy before the inner step at no divergence and for no gain. Hence a `damping` much larger than in the
 authors' code (1e-5 or none, with finite differences).
 
-Variants by value: FOMAML (`first_order`), ANIL (`adapt_only_head`), BOIL (`adapt_only_body`; Oh et al. 2021), E-MAML
-(`exploration_credit`; Stadie et al. 2018, in the form of Rothfuss et al. 2019's code: the log-likelihood of the
-pre-update actions times the post-update reward, standardised over the meta-batch).
+Variants by value: FOMAML (`first_order`), ANIL (`adapt_only_head`), BOIL (`adapt_only_body`; Oh et al. 2021), CAVIA
+(`adapt_only_context`, `context`; Zintgraf et al. 2019: the inner step moves further inputs of the network, which
+begin every lifetime as zeros, and the outer step everything else), E-MAML (`exploration_credit`; Stadie et al. 2018,
+in the form of Rothfuss et al. 2019's code: the log-likelihood of the pre-update actions times the post-update reward,
+standardised over the meta-batch).
 """
 
 from dataclasses import dataclass
@@ -29,7 +31,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ..nets.policy import Policy, PolicyParams, only_body, only_head
+from ..nets.policy import Policy, PolicyParams, only_body, only_context, only_head
 from ..ops import baseline, inner, policy_losses, returns, trust_region
 from ..ops.distributions import Distribution
 from ..ops.tasks import map_tasks, mean_gradient, mean_over_tasks
@@ -104,11 +106,15 @@ class MAMLTRPO:
     """Adapt the last layer only (ANIL)."""
     adapt_only_body: bool = False
     """Adapt all but the last layer (BOIL)."""
+    adapt_only_context: bool = False
+    """Adapt only inputs of the network that begin as zeros, its context (CAVIA)."""
+    context: int = 2
+    """How many such inputs there are, if they adapt."""
     exploration_credit: bool = False
     """Credit what was done before the inner step with what was earned after it (E-MAML)."""
 
     def __post_init__(self) -> None:
-        for name in ("tasks", "streams", "conjugate_gradients"):
+        for name in ("tasks", "streams", "conjugate_gradients", "context"):
             check_range(name, getattr(self, name), 1)
         for name in ("steps", "inner_steps", "step_size", "later_step_scale", "damping"):
             check_range(name, getattr(self, name), 0)
@@ -118,8 +124,10 @@ class MAMLTRPO:
             check_range(name, getattr(self, name), 0, 1)
         for width in self.hidden:
             check_range("hidden", width, 1)
-        if self.adapt_only_head and self.adapt_only_body:
-            raise UserError("adapt_only_head and adapt_only_body together leave nothing to adapt; choose one")
+        only = [name for name in ("head", "body", "context") if getattr(self, f"adapt_only_{name}")]
+        if len(only) > 1:
+            names = " and ".join(f"adapt-only-{name}" for name in only)
+            raise UserError(f"{names} together leave nothing to adapt; choose one")
         self._policy.check()
 
     @property
@@ -130,7 +138,8 @@ class MAMLTRPO:
 
     @property
     def _policy(self) -> Policy:
-        return Policy(self.spec, self.hidden, self.initial_std, self.minimum_std)
+        context = self.context if self.adapt_only_context else 0
+        return Policy(self.spec, self.hidden, self.initial_std, self.minimum_std, context)
 
     # --- how the agent faces one task ---
 
@@ -162,6 +171,8 @@ class MAMLTRPO:
         sizes = jax.tree.map(lambda p: jnp.full_like(p, self.step_size) * scale, policy)
         if self.adapt_only_head:
             return only_head(sizes)
+        if self.adapt_only_context:
+            return only_context(sizes)
         return only_body(sizes) if self.adapt_only_body else sizes
 
     def _batch(self, rollout: Rollout) -> Batch:
@@ -193,6 +204,7 @@ class MAMLTRPO:
             return mean_over_tasks(lambda *task: self.outer(params, *task), *tasks)
 
         slope, losses = mean_gradient(objective, params, *tasks)
+        slope = self._learned(slope)
         before = jnp.mean(losses)
         step = trust_region.natural_step(
             lambda v: self._hessian_times(params, batches, v), slope, self.trust_region, self.conjugate_gradients
@@ -207,6 +219,12 @@ class MAMLTRPO:
             "rejected": 1.0 - search.accepted.astype(jnp.float32),
         }
         return MAMLTRPOState(search.params, state.iteration + 1), metrics
+
+    def _learned(self, direction: PolicyParams) -> PolicyParams:
+        """The part of a direction that the outer step may take: CAVIA's context begins every lifetime as zeros."""
+        if not self.adapt_only_context:
+            return direction
+        return direction._replace(context=jnp.zeros_like(direction.context))
 
     def outer(self, params: PolicyParams, rounds: Batch, credit: Array) -> tuple[Array, Array]:
         """(loss, mean KL(π_stored ‖ π_θ') on D') of one task, θ' from the rounds [R, B·T] before the last."""
@@ -251,7 +269,8 @@ class MAMLTRPO:
                 moved = jacobian.pull(moved)
             return moved
 
-        return trust_region.add_scaled(mean_over_tasks(one, batches), jnp.float32(self.damping), tangent)
+        curved = self._learned(mean_over_tasks(one, batches))
+        return trust_region.add_scaled(curved, jnp.float32(self.damping), tangent)
 
     def _fisher_times(self, policy: PolicyParams, observation: Array, tangent: PolicyParams) -> PolicyParams:
         """F v: the Hessian of mean KL(π_φ ‖ ·) at φ itself, times v."""

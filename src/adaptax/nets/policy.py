@@ -1,7 +1,7 @@
 """A feed-forward stochastic policy: what gradient-based agents adapt."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -16,16 +16,20 @@ from .network import Network
 class PolicyParams(NamedTuple):
     network: Params
     log_std: Array  # [D], whatever the observation; empty for discrete actions
+    context: Array  # [C], read beside every observation; empty without one
 
 
 class Policy(NamedTuple):
-    """Layers of `hidden` ReLU units from a flat observation to a distribution over actions, which for Box actions is
-    a Gaussian whose standard deviation starts at `initial_std` and never acts below `minimum_std`."""
+    """Layers of `hidden` units from a flat observation, and `context` further inputs that are parameters themselves
+    and begin as zeros, to a distribution over actions, which for Box actions is a Gaussian whose standard deviation
+    starts at `initial_std` and never acts below `minimum_std`."""
 
     spec: Spec
     hidden: Sequence[int]
     initial_std: float
     minimum_std: float
+    context: int = 0
+    activation: Callable[[Array], Array] = jax.nn.relu
 
     def check(self) -> None:
         """Refuse spaces that are not served, without starting JAX."""
@@ -34,12 +38,12 @@ class Policy(NamedTuple):
 
     def init(self, key: Key) -> PolicyParams:
         log_std = distributions.initial_log_std(self.spec.action_space, math.log(self.initial_std))
-        return PolicyParams(self._network.init(key), log_std)
+        return PolicyParams(self._network.init(key), log_std, jnp.zeros((self.context,), jnp.float32))
 
     @property
     def _network(self) -> Network:
-        inputs = distributions.flat_size(self.spec.observation_space)
-        return mlp((inputs, *self.hidden, distributions.outputs_needed(self.spec.action_space)))
+        inputs = distributions.flat_size(self.spec.observation_space) + self.context
+        return mlp((inputs, *self.hidden, distributions.outputs_needed(self.spec.action_space)), self.activation)
 
     def observe(self, observation: Array) -> Array:
         """The observation as a flat vector [..., O]."""
@@ -47,6 +51,9 @@ class Policy(NamedTuple):
 
     def distribution(self, params: PolicyParams, observation: Array) -> distributions.Distribution:
         """π(· | s) for flat observations [..., O]."""
+        if self.context:
+            context = jnp.broadcast_to(params.context, (*observation.shape[:-1], self.context))
+            observation = jnp.concatenate([observation, context], axis=-1)
         outputs, _ = self._network.apply(params.network, (), observation)
         log_std = jnp.maximum(params.log_std, math.log(self.minimum_std))
         return distributions.action_distribution(self.spec.action_space, outputs, log_std)
@@ -62,3 +69,8 @@ def only_body(step_sizes: PolicyParams) -> PolicyParams:
     """Step sizes that leave the last layer where it is (BOIL; Oh et al. 2021)."""
     head = jax.tree.map(jnp.zeros_like, step_sizes.network[-1])
     return step_sizes._replace(network=(*step_sizes.network[:-1], head))
+
+
+def only_context(step_sizes: PolicyParams) -> PolicyParams:
+    """Step sizes that leave everything but the context where it is (CAVIA; Zintgraf et al. 2019)."""
+    return jax.tree.map(jnp.zeros_like, step_sizes)._replace(context=step_sizes.context)

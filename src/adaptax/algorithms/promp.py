@@ -1,0 +1,197 @@
+"""ProMP: proximal meta-policy search (Rothfuss et al. 2019, algorithm 1).
+
+A policy π_θ meets a task, acts for a round D, takes a policy-gradient step on it, and acts again for a round D':
+
+    inner   θ' = θ − α ∇_θ L_ratio(θ; D),       L_ratio(θ; D) = −mean( π_θ(a|s) / π_stored(a|s) Â )
+    outer   several Adam steps on the mean over tasks of
+            L_clip(θ'; D') + η KL( π_stored ‖ π_θ ) on D
+
+with Â standardised advantages over the linear feature baseline, fitted per task and round on the same data, and
+π_stored the policy that collected the data. Every Adam step repeats the inner step from the stored D with the current
+θ: L_clip keeps θ' near the policy that collected D', and the divergence keeps θ near the one that collected D.
+
+What sets ProMP apart from MAML is the inner loss. Its value has the same gradient at π_stored as −mean(log π Â), but
+its second derivative, through which the outer gradient flows, also credits θ for sampling a D from which the step was a
+good one (the low-variance curvature surrogate, eq. 12; MAML's −mean(log π Â) lacks that term). With several inner
+steps, the divergence is the mean over the rounds before them.
+
+η is fixed, as in the authors' configurations; their rule that adapts it is left out.
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from ..nets.policy import Policy, PolicyParams
+from ..ops import baseline, inner, policy_losses
+from ..ops.distributions import Distribution
+from ..ops.tasks import map_tasks, mean_gradient
+from ..types import Array, Decision, Key, Memory, Metrics, Plan, Rollout, Spec, Timestep, Trial, check_range
+
+
+class Adapted(NamedTuple):
+    """The policy after the inner steps so far."""
+
+    policy: PolicyParams
+
+
+class ProMPState(NamedTuple):
+    params: PolicyParams
+    optimizer: Any
+    iteration: Array
+
+
+class Extras(NamedTuple):
+    """The distribution that an action was drawn from, and the action's log-probability in it."""
+
+    log_probability: Array
+    distribution: Distribution
+
+
+class Batch(NamedTuple):
+    """One round as the losses see it: leaves [B·T, ...]."""
+
+    observation: Array
+    action: Array
+    extras: Extras
+    advantage: Array
+
+
+@dataclass(frozen=True)
+class ProMP:
+    """MAML whose inner step is credited for its data, with a proximal outer step."""
+
+    spec: Spec
+    """What the environment looks like."""
+    tasks: int = 40
+    """Tasks per meta-iteration."""
+    streams: int = 20
+    """Trajectories per task and round."""
+    steps: int = 0
+    """Environment steps per trajectory and round; 0: one full-length trial of the benchmark's protocol."""
+    inner_steps: int = 1
+    """Gradient steps during meta-training."""
+    step_size: float = 0.1
+    """α of the inner step."""
+    hidden: tuple[int, ...] = (64, 64)
+    """Hidden tanh units of the policy's layers."""
+    discount: float = 0.99
+    """γ."""
+    trace: float = 1.0
+    """λ of the generalized advantage estimate."""
+    learning_rate: float = 1e-3
+    """Adam's step size in the outer loop."""
+    epochs: int = 5
+    """Outer gradient steps on one meta-batch."""
+    clip: float = 0.3
+    """ε of the outer clipped probability ratio (it acts from the second epoch on)."""
+    penalty: float = 5e-4
+    """η: weight of the divergence from the policy that collected the data before the inner step."""
+    initial_std: float = 1.0
+    """Standard deviation of the actions before training (Box action spaces)."""
+    minimum_std: float = 1e-6
+    """Floor under the standard deviation of the actions, adapted or not."""
+
+    def __post_init__(self) -> None:
+        for name in ("tasks", "streams", "inner_steps", "epochs"):
+            check_range(name, getattr(self, name), 1)
+        for name in ("steps", "step_size", "penalty"):
+            check_range(name, getattr(self, name), 0)
+        for name in ("learning_rate", "clip", "initial_std", "minimum_std"):
+            check_range(name, getattr(self, name), 0, above=True)
+        for name in ("discount", "trace"):
+            check_range(name, getattr(self, name), 0, 1)
+        for width in self.hidden:
+            check_range("hidden", width, 1)
+        self._policy.check()
+
+    @property
+    def plan(self) -> Plan:
+        rounds = self.inner_steps + 1
+        steps = self.steps or self.spec.horizon * self.spec.episodes
+        return Plan(self.tasks, rounds, self.streams, steps, lifetime=rounds)
+
+    @property
+    def _policy(self) -> Policy:
+        return Policy(self.spec, self.hidden, self.initial_std, self.minimum_std, activation=jnp.tanh)
+
+    # --- how the agent faces one task ---
+
+    def begin(self, params: PolicyParams, key: Key) -> Adapted:
+        return Adapted(params)
+
+    def start(self, params: PolicyParams) -> Memory:
+        return ()
+
+    def act(
+        self, params: PolicyParams, adapted: Adapted, memory: Memory, timestep: Timestep, key: Key
+    ) -> tuple[Decision, Memory]:
+        policy = self._policy.distribution(adapted.policy, self._policy.observe(timestep.observation))
+        action = policy.sample(key)
+        return Decision(action, Extras(policy.log_probability(action), policy)), memory
+
+    def adapt(self, params: PolicyParams, adapted: Adapted, rollout: Rollout, key: Key) -> Adapted:
+        return Adapted(self._step(adapted.policy, self._batch(rollout)))
+
+    def _step(self, policy: PolicyParams, batch: Batch) -> PolicyParams:
+        """θ' = θ − α ∇_θ L_ratio(θ; D)."""
+        step_sizes = jax.tree.map(lambda p: jnp.full_like(p, self.step_size), policy)
+        return inner.gradient_step(self.inner_loss, policy, step_sizes, batch)
+
+    def _batch(self, rollout: Rollout) -> Batch:
+        observation = self._policy.observe(rollout.timestep.observation)
+        advantage = baseline.advantages(rollout, observation, self.discount, self.trace)
+        batch = Batch(observation, rollout.decision.action, rollout.decision.extras, advantage)
+        return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), batch)
+
+    def inner_loss(self, policy: PolicyParams, batch: Batch) -> Array:
+        """L_ratio(θ; D) = −mean(π_θ(a|s) / π_stored(a|s) Â)."""
+        logs = self._policy.distribution(policy, batch.observation).log_probability(batch.action)
+        return policy_losses.ratio_loss(logs, batch.extras.log_probability, batch.advantage)
+
+    # --- how meta-parameters learn from many tasks ---
+
+    def init(self, key: Key) -> ProMPState:
+        params = self._policy.init(key)
+        return ProMPState(params, self._optimizer.init(params), jnp.zeros((), jnp.int32))
+
+    @property
+    def _optimizer(self) -> optax.GradientTransformation:
+        return optax.adam(self.learning_rate)
+
+    def update(self, state: ProMPState, trials: Trial, key: Key) -> tuple[ProMPState, Metrics]:
+        batches = map_tasks(lambda trial: jax.lax.map(self._batch, trial.rollouts), trials)
+
+        def improve(carry: tuple[PolicyParams, Any], _: None) -> tuple[tuple[PolicyParams, Any], Metrics]:
+            params, optimizer = carry
+            slope, metrics = mean_gradient(self.loss, params, batches)
+            step, optimizer = self._optimizer.update(slope, optimizer, params)
+            metrics = jax.tree.map(jnp.mean, metrics) | {"gradient_norm": optax.tree.norm(slope)}
+            stepped: Any = optax.apply_updates(params, step)
+            return (stepped, optimizer), metrics
+
+        carry = (state.params, state.optimizer)
+        (params, optimizer), metrics = jax.lax.scan(improve, carry, length=self.epochs)
+        return ProMPState(params, optimizer, state.iteration + 1), jax.tree.map(jnp.mean, metrics)
+
+    def loss(self, params: PolicyParams, rounds: Batch) -> tuple[Array, Metrics]:
+        """L_clip(θ'; D') + η KL(π_stored ‖ π_θ) of one task, from its rounds [R, B·T]; and its terms."""
+        policy, moved = params, jnp.zeros((), jnp.float32)
+        for index in range(self.inner_steps):
+            batch = jax.tree.map(lambda x, i=index: x[i], rounds)
+            current = self._policy.distribution(policy, batch.observation)
+            moved += jnp.mean(batch.extras.distribution.divergence(current)) / self.inner_steps
+            policy = self._step(policy, batch)
+        query = jax.tree.map(lambda x: x[-1], rounds)
+        adapted = self._policy.distribution(policy, query.observation)
+        logs, stored = adapted.log_probability(query.action), query.extras.log_probability
+        loss = policy_losses.clipped_loss(logs, stored, query.advantage, self.clip) + self.penalty * moved
+        return loss, {
+            "loss": loss,
+            "entropy": jnp.mean(adapted.entropy()),
+            "divergence": policy_losses.approximate_divergence(logs, stored),
+            "divergence_before": moved,
+        }

@@ -1,0 +1,162 @@
+"""Reptile with policy gradients (Nichol et al. 2018, algorithm 2).
+
+On each task of a meta-batch a policy takes k steps, every one on a fresh round of its own experience, and the
+initialisation moves towards where they led:
+
+    W_i = U^k(φ; task i),      φ ← φ + ε mean_i( W_i − φ )
+
+U is a step of Adam with β₁ = 0 on L(φ; D) = −mean(log π_φ(a|s) Â), Â standardised advantages over the linear feature
+baseline; Adam's second moment belongs to the task and begins with it. No gradient flows through a step. ε goes linearly
+to zero over `decay` meta-iterations.
+
+To leading order in the step size the expected move is k times the mean gradient over tasks plus k(k − 1)/2 times a
+term that makes a task's successive gradients agree (their inner product grows): with k = 1 Reptile is joint training.
+The authors report no success with reinforcement learning; there each step's data depends on the steps before, and
+nothing credits φ for what it explores.
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from ..nets.policy import Policy, PolicyParams
+from ..ops import baseline, policy_losses
+from ..ops.tasks import map_tasks
+from ..types import Array, Decision, Key, Memory, Metrics, Plan, Rollout, Spec, Timestep, Trial, check_range
+
+
+class Adapted(NamedTuple):
+    """φ after the steps so far, and Adam's state on this task."""
+
+    policy: PolicyParams
+    optimizer: Any
+
+
+class ReptileState(NamedTuple):
+    params: PolicyParams
+    iteration: Array
+
+
+class Extras(NamedTuple):
+    log_probability: Array
+
+
+@dataclass(frozen=True)
+class Reptile:
+    """An initialisation that moves towards what each task makes of it."""
+
+    spec: Spec
+    """What the environment looks like."""
+    tasks: int = 20
+    """Tasks per meta-iteration."""
+    streams: int = 20
+    """Trajectories per task and round."""
+    steps: int = 0
+    """Environment steps per trajectory and round; 0: one full-length trial of the benchmark's protocol."""
+    inner_steps: int = 5
+    """k: rounds per task, with a step after each."""
+    step_size: float = 0.01
+    """Adam's step size on a task."""
+    interpolation: float = 1.0
+    """ε: how far the initialisation moves towards the adapted parameters."""
+    decay: int = 0
+    """Meta-iterations over which ε goes linearly to zero; 0: never."""
+    hidden: tuple[int, ...] = (100, 100)
+    """Hidden units of the policy's layers."""
+    discount: float = 0.99
+    """γ."""
+    trace: float = 1.0
+    """λ of the generalized advantage estimate."""
+    initial_std: float = 1.0
+    """Standard deviation of the actions before training (Box action spaces)."""
+    minimum_std: float = 0.1
+    """Floor under the standard deviation of the actions, adapted or not."""
+
+    def __post_init__(self) -> None:
+        for name in ("tasks", "streams", "inner_steps"):
+            check_range(name, getattr(self, name), 1)
+        for name in ("steps", "decay", "step_size"):
+            check_range(name, getattr(self, name), 0)
+        for name in ("initial_std", "minimum_std"):
+            check_range(name, getattr(self, name), 0, above=True)
+        for name in ("discount", "trace", "interpolation"):
+            check_range(name, getattr(self, name), 0, 1)
+        for width in self.hidden:
+            check_range("hidden", width, 1)
+        self._policy.check()
+
+    @property
+    def plan(self) -> Plan:
+        steps = self.steps or self.spec.horizon * self.spec.episodes
+        return Plan(self.tasks, self.inner_steps, self.streams, steps, lifetime=self.inner_steps)
+
+    @property
+    def _policy(self) -> Policy:
+        return Policy(self.spec, self.hidden, self.initial_std, self.minimum_std)
+
+    @property
+    def _optimizer(self) -> optax.GradientTransformation:
+        return optax.adam(self.step_size, b1=0.0)
+
+    # --- how the agent faces one task ---
+
+    def begin(self, params: PolicyParams, key: Key) -> Adapted:
+        return Adapted(params, self._optimizer.init(params))
+
+    def start(self, params: PolicyParams) -> Memory:
+        return ()
+
+    def act(
+        self, params: PolicyParams, adapted: Adapted, memory: Memory, timestep: Timestep, key: Key
+    ) -> tuple[Decision, Memory]:
+        policy = self._policy.distribution(adapted.policy, self._policy.observe(timestep.observation))
+        action = policy.sample(key)
+        return Decision(action, Extras(policy.log_probability(action))), memory
+
+    def adapt(self, params: PolicyParams, adapted: Adapted, rollout: Rollout, key: Key) -> Adapted:
+        """U: a step of Adam on L(φ; D)."""
+        observation = self._policy.observe(rollout.timestep.observation)
+        advantage = baseline.advantages(rollout, observation, self.discount, self.trace)
+
+        def loss(policy: PolicyParams) -> Array:
+            logs = self._policy.distribution(policy, observation).log_probability(rollout.decision.action)
+            return policy_losses.log_probability_loss(logs, advantage)
+
+        step, optimizer = self._optimizer.update(jax.grad(loss)(adapted.policy), adapted.optimizer)
+        policy: Any = optax.apply_updates(adapted.policy, step)
+        return Adapted(policy, optimizer)
+
+    # --- how meta-parameters learn from many tasks ---
+
+    def init(self, key: Key) -> ReptileState:
+        return ReptileState(self._policy.init(key), jnp.zeros((), jnp.int32))
+
+    def update(self, state: ReptileState, trials: Trial, key: Key) -> tuple[ReptileState, Metrics]:
+        reached, divergences = map_tasks(lambda trial: self._live(state.params, trial), trials)
+        move = jax.tree.map(lambda reached, params: jnp.mean(reached - params, axis=0), reached, state.params)
+        scale = self.interpolation * self._remaining(state.iteration)
+        params = jax.tree.map(lambda p, m: p + scale * m, state.params, move)
+        metrics = {"move": optax.tree.norm(move), "divergence": jnp.mean(divergences)}
+        return ReptileState(params, state.iteration + 1), metrics
+
+    def _live(self, params: PolicyParams, trial: Trial) -> tuple[PolicyParams, Array]:
+        """W_i, the k steps of one trial [R, B, T] taken again; and how far the policy of the last round is from the one
+        that acted in it (0)."""
+
+        def step(adapted: Adapted, seen: tuple[Rollout, Key]) -> tuple[Adapted, PolicyParams]:
+            return self.adapt(params, adapted, *seen), adapted.policy
+
+        adapted, acted = jax.lax.scan(step, self.begin(params, trial.birth), (trial.rollouts, trial.keys))
+        acted, last = jax.tree.map(lambda x: x[-1], (acted, trial.rollouts))
+        observation = self._policy.observe(last.timestep.observation)
+        logs = self._policy.distribution(acted, observation).log_probability(last.decision.action)
+        stored = last.decision.extras.log_probability
+        return adapted.policy, policy_losses.approximate_divergence(logs, stored)
+
+    def _remaining(self, iteration: Array) -> Array:
+        if not self.decay:
+            return jnp.ones((), jnp.float32)
+        return jnp.maximum(1.0 - iteration.astype(jnp.float32) / self.decay, 0.0)

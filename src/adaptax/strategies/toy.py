@@ -1,0 +1,42 @@
+"""Reference strategies for the 1-D toy: random actions, and a known goal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import jax.numpy as jnp
+
+from adaptax.strategies.navigation import RandomMoves, action_edge
+from adaptax.types import Array, Decision, Key, Params, Rollout, Spec, Timestep, check_range
+
+
+@dataclass(frozen=True)
+class KnownGoal:
+    """Plays the goal, which it knows (`params` is the task): 1 in every step, and no learner can exceed it."""
+
+    spec: Spec
+    informed: ClassVar[bool] = True
+
+    def begin(self, params: Params, key: Key) -> Array:
+        return params.goal
+
+    def start(self, params: Params) -> tuple[()]:
+        return ()
+
+    def act(
+        self, params: Params, adapted: Array, memory: tuple[()], timestep: Timestep, key: Key
+    ) -> tuple[Decision, tuple[()]]:
+        return Decision(jnp.reshape(adapted, (1,))), ()
+
+    def adapt(self, params: Params, adapted: Array, rollout: Rollout, key: Key) -> Array:
+        return adapted
+
+
+def random(spec: Spec, deviation: float = 1.0) -> RandomMoves:
+    """Normal actions of standard deviation `deviation` ≥ 0: with 1, the published policy at θ = 0."""
+    check_range("deviation", deviation, 0.0)
+    return RandomMoves(spec, deviation / float(action_edge(spec)[0]))
+
+
+STRATEGIES = {"random": random, "known-goal": KnownGoal}

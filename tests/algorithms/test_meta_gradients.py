@@ -1,0 +1,70 @@
+"""The meta-gradients of MAML's family with gradient outer steps, against central differences in double precision."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.flatten_util import ravel_pytree
+
+from adaptax import registry
+from adaptax.ops.tasks import map_tasks
+from adaptax.run.collect import collect, streams_of
+from adaptax.run.train import root_keys
+
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
+SMALL: dict[str, Any] = {"tasks": 3, "streams": 4, "hidden": (5,), "step_size": 0.4}
+
+
+def meta_batch(name: str, **fields: Any) -> tuple[Any, Any, Any]:
+    """The algorithm, parameters in double precision, and the rounds of a meta-batch that they collected."""
+    benchmark = registry.make_benchmark("navigation", {"horizon": 6})
+    algorithm: Any = registry.make_algorithm(name, None, benchmark.spec, {**SMALL, **fields})
+    streams = streams_of(benchmark.environment)
+
+    def run(root: Any) -> Any:
+        flat, unravel = ravel_pytree(algorithm.init(root).params)
+        # Away from zero biases: a ReLU that sits on its kink at the origin has no derivative there.
+        params = unravel(flat + 0.1 * jax.random.normal(jax.random.key(5), flat.shape))
+        trials = collect(algorithm, streams, benchmark.train, algorithm.plan, params, None, jax.random.key(1))[0]
+        return params, trials.rollouts
+
+    collected = jax.jit(run)(root_keys(0, 1))
+    with jax.enable_x64(True):
+        wide = jax.tree.map(lambda x: x.astype(jnp.float64) if x.dtype == jnp.float32 else x, collected)
+        each = lambda rollouts: jax.lax.map(algorithm._batch, rollouts)  # noqa: E731
+        return algorithm, wide[0], jax.jit(lambda r: map_tasks(each, r))(wide[1])
+
+
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [
+        ("maml", {}),
+        ("promp", {"penalty": 0.3}),
+        ("meta-sgd", {}),
+        pytest.param("anil", {}, marks=pytest.mark.slow),
+        pytest.param("maml", {"inner_steps": 2}, marks=pytest.mark.slow),
+        pytest.param("promp", {"inner_steps": 2, "penalty": 0.3}, marks=pytest.mark.slow),
+    ],
+)
+def test_the_meta_gradient_against_central_differences(name: str, fields: dict[str, Any]) -> None:
+    algorithm, params, rounds = meta_batch(name, **fields)
+    with jax.enable_x64(True):
+        flat, unravel = ravel_pytree(params)
+        assert flat.dtype == jnp.float64
+
+        @jax.jit
+        def loss(flat: Any) -> Any:
+            return jnp.mean(jax.vmap(lambda r: algorithm.loss(unravel(flat), r)[0])(rounds))
+
+        # Not at the policy that collected: a ratio of 1 sits between the branches of the clipped loss.
+        flat = flat + 1e-3 * np.random.default_rng(1).normal(size=flat.size)
+        slope = jax.jit(jax.grad(loss))(flat)
+        for direction in np.random.default_rng(0).normal(size=(6, flat.size)):
+            width = 1e-6
+            numeric = (loss(flat + width * direction) - loss(flat - width * direction)) / (2 * width)
+            assert float(slope @ direction) == pytest.approx(float(numeric), rel=1e-6, abs=1e-8)
