@@ -163,7 +163,7 @@ class Defaults(NamedTuple):
 _TRUST_REGION = ("maml-trpo", "boil", "e-maml")
 _BY_GRADIENT = ("maml", "fomaml", "anil", "meta-sgd", *_TRUST_REGION, "cavia", "promp", "reptile")
 _GRADIENT = {"rounds": 4, "streams": 20}
-# Fresh trials instead of passes over old ones: collecting them costs a tenth of what learning from them does.
+# Fresh trials instead of passes over old ones: collecting one costs a quarter of a pass over it.
 _TRIALS = {"tasks": 1024, "epochs": 1, "minibatches": 32, "hidden": 64, "learning_rate": 3e-3, "discount": 0.99}
 _PULLS = {**_TRIALS, "trace": 0.9, "entropy": 0.1, "decay": 600}
 _PAIRS = {**_TRIALS, "trace": 0.3, "entropy": 0.03, "decay": 600, "network": "lstm", "head_hidden": 128, "pairs": True}
