@@ -25,11 +25,11 @@ BUDGETS = {
 # Held-out tasks where 4 000 are too few: they leave a standard error of 0.26 in 78, the distance to the target.
 TASKS = {(100, 5): 40_000}
 # (pulls, arms): target, the paper's RL², and what bounds or rivals it. The Bayes optima are exact (dynamic programming
-# over the posterior); Gittins' figures are the paper's.
+# over the posterior); Gittins' figures are the paper's, but for those of our own on the tasks of the recipe.
 CELLS = {
     (10, 5): (">= 6.6", 6.7, (("Bayes optimum", 6.660), ("Gittins", 6.6))),
     (10, 10): (">= 6.6", 6.7, (("Bayes optimum", 6.714), ("Gittins", 6.6))),
-    (100, 5): (">= 78.3", 78.7, (("Gittins", 78.3),)),
+    (100, 5): (">= 78.3", 78.7, (("Gittins", 78.3), ("Gittins on these tasks", 78.64))),
     (100, 10): (">= 82.8", 83.5, (("Gittins", 82.8),)),
     (500, 5): (">= 401.6", 401.6, (("Gittins", 405.8),)),
     (500, 10): (">= 432.5", 432.5, (("Gittins", 437.8),)),
