@@ -53,11 +53,13 @@ def evaluate_run(trained: Trained, directory: Path, split: str, protocol: Protoc
     arrays: dict[str, np.ndarray] = {
         "returns": np.stack([e.returns for e in judged]),
         "success": np.stack([e.success for e in judged]),
+        "entropy": np.stack([e.entropy for e in judged]),
         "trajectories_first": np.stack([e.first for e in judged]),
         **{f"task_{name}": value for name, value in task_fields(judged[0].tasks).items()},
     }
-    if isinstance(judged[0].observations, np.ndarray) and judged[0].observations.ndim == 5:
-        arrays["trajectories"] = np.stack([e.observations for e in judged])
+    if isinstance(judged[0].observations, np.ndarray) and judged[0].observations.ndim in (4, 5):
+        seen = np.stack([e.observations for e in judged])
+        arrays["trajectories"] = seen if seen.ndim == 6 else seen[..., None]  # a number is a vector of one
     name = f"evaluation-{split}"
     result = {
         "schema": SCHEMA,

@@ -13,6 +13,7 @@ def test_one_run_is_reported_in_its_own_directory(tmp_path, capsys):
         "report.md",
         "learning-curve.png",
         "adaptation-test.png",
+        "exploration-test.png",
         "trajectories-test.png",
     ]
     assert all(path.parent == run / "report" and path.stat().st_size > 0 for path in paths)
@@ -35,11 +36,12 @@ def test_runs_of_one_benchmark_share_figures(tmp_path):
         "bandit-arms-5-pulls-10-adaptation-test.png",
         "gridnavi-learning-curve.png",
         "gridnavi-adaptation-paper.png",
+        "gridnavi-exploration-paper.png",
         "gridnavi-trajectories-paper.png",
     }
     text = paths[0].read_text()
     assert "rl2 (first)" in text and "rl2 (second)" in text  # one algorithm twice: told apart
-    assert "Success rate in %" in text
+    assert "Success rate in %" in text and text.count("#### Exploration") == 1  # of bandits only the return is known
 
 
 def test_a_run_killed_before_its_first_row_still_has_a_report(tmp_path):

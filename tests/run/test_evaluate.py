@@ -148,6 +148,51 @@ def test_a_few_trajectories_are_kept() -> None:
     np.testing.assert_array_equal(result.observations[2, 1, 1], [0, 1, 2, 3, 4, 5] * 2)
 
 
+class Extras(NamedTuple):
+    log_probability: Any
+
+
+@dataclass(frozen=True)
+class Hesitates(Adapts):
+    """Stores as −log π(a) the state, plus a hundred for every round lived."""
+
+    def act(self, params: Any, adapted: Any, memory: Any, timestep: Any, key: Any) -> Any:
+        surprise = timestep.observation + 10 * adapted
+        return Decision(adapted, Extras(-surprise.astype(jnp.float32))), memory
+
+
+def test_entropy_is_the_mean_over_the_steps_of_each_episode() -> None:
+    """Episodes of 1, 4 and 6 steps see the states 0 … length − 1; the steps after the last episode do not count."""
+    result = judge(Hesitates(), SET, Protocol(tasks=3, rounds=2, streams=2, episodes=3))
+    expected = np.array([0.0, 1.5, 2.5])[:, None] + np.array([0.0, 100.0])
+    assert result.entropy.dtype == np.float32
+    np.testing.assert_allclose(result.entropy, np.broadcast_to(expected[..., None, None], (3, 2, 2, 3)), rtol=1e-6)
+
+
+def test_the_stored_log_probabilities_estimate_the_entropy() -> None:
+    """A uniform policy over four actions is certain of −log π(a) = log 4; of a skewed one only the mean is H."""
+
+    @dataclass(frozen=True)
+    class Draws(Adapts):
+        def act(self, params: Any, adapted: Any, memory: Any, timestep: Any, key: Any) -> Any:
+            action = jax.random.categorical(key, jnp.log(params))
+            return Decision(action, Extras(jnp.log(params)[action])), memory
+
+        def adapt(self, params: Any, adapted: Any, rollout: Any, key: Any) -> Any:
+            return adapted
+
+    for chances in ([0.25] * 4, [0.7, 0.2, 0.1]):
+        p = np.array(chances)
+        result = judge(Draws(), DRAWN, Protocol(tasks=400, streams=5), jnp.asarray(p, jnp.float32))
+        tolerance = 5 * np.sqrt((p * np.log(p) ** 2).sum() - (p * np.log(p)).sum() ** 2 + 1e-12) / np.sqrt(2000) + 1e-6
+        assert abs(result.entropy.mean() + (p * np.log(p)).sum()) < tolerance
+
+
+def test_entropy_is_nan_where_no_log_probabilities_are_stored() -> None:
+    result = judge(Adapts(), SET, Protocol(tasks=3, rounds=2))
+    assert result.entropy.shape == result.returns.shape and np.isnan(result.entropy).all()
+
+
 def test_the_protocol_of_a_plan() -> None:
     """A lifetime as long as in training, and as many episodes a round as fit."""
     assert protocol_of(Plan(20, 2, 5, 3 * HORIZON, lifetime=4), ON, 9) == Protocol(9, 4, 5, 3)

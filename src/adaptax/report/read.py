@@ -79,6 +79,7 @@ def read_evaluation(path: Path | str) -> Evaluation:
         task={k.removeprefix("task_"): v for k, v in arrays.items() if k.startswith("task_")},
         trajectories=arrays["trajectories"].astype(np.float64) if "trajectories" in arrays else None,
         trajectories_first=None if first is None else first.astype(bool),
+        entropy=arrays["entropy"].astype(np.float64) if "entropy" in arrays else None,
     )
 
 

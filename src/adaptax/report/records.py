@@ -60,6 +60,7 @@ class Evaluation:
     task: Mapping[str, NDArray[Any]]  # field → [N, …]
     trajectories: Floats | None = None  # [S, n, R, b, T, D]
     trajectories_first: NDArray[np.bool_] | None = None  # [S, n, R, b, T]
+    entropy: Floats | None = None  # [S, N, R, B, E], NaN where the agent stores no log-probabilities
 
     @property
     def rounds(self) -> int:
@@ -87,6 +88,12 @@ class Evaluation:
         if self.success is None or not np.nansum(self.success) > 0:
             return None
         return _by_point(self.success)
+
+    def entropy_curve(self) -> Floats | None:
+        """The policy's entropy in nats along the adaptation curve [S, N, K]; None where it is not known."""
+        if self.entropy is None or not np.isfinite(self.entropy).any():
+            return None
+        return _by_point(self.entropy)
 
     def totals(self) -> Floats | None:
         """The return summed over a trial's episodes [S, N]; None where a sum means nothing."""

@@ -57,13 +57,17 @@ def trajectories(evaluation: Evaluation, label: str = "") -> Figure | None:
 
 
 def drawable(evaluation: Evaluation) -> bool:
-    """Whether observations are points of the plane and tasks are goals in it."""
+    """Whether observations are points of the plane and tasks are goals in it.
+
+    With a goal of two numbers, an observation of two numbers is taken for a position, and one of four for a
+    position and a velocity. Longer ones may begin with anything and are not drawn.
+    """
     paths, goal = evaluation.trajectories, evaluation.task.get("goal")
     return (
         paths is not None
         and evaluation.trajectories_first is not None
         and paths.ndim == 6
-        and paths.shape[-1] == 2
+        and paths.shape[-1] in (2, 4)
         and goal is not None
         and goal.ndim == 2
         and goal.shape[-1] == 2
@@ -91,7 +95,7 @@ def _chosen(evaluation: Evaluation) -> tuple[range, tuple[int, ...]]:
 def _episodes(evaluation: Evaluation, task: int, round_: int, stream: int) -> list[Floats]:
     """The first E episodes of a round in one stream, cut where `first` is true."""
     assert evaluation.trajectories is not None and evaluation.trajectories_first is not None
-    steps = evaluation.trajectories[0, task, round_, stream]
+    steps = evaluation.trajectories[0, task, round_, stream, :, :2]
     first = evaluation.trajectories_first[0, task, round_, stream].copy()
     first[0] = True  # also where a round goes on with the episode of the one before
     return np.split(steps, np.flatnonzero(first)[1:])[: evaluation.episodes]
@@ -113,7 +117,7 @@ def _drawn(evaluation: Evaluation) -> Iterator[Floats]:
     tasks, points = _chosen(evaluation)
     for task in tasks:
         for round_ in {point // evaluation.episodes for point in points}:
-            yield from evaluation.trajectories[0, task, round_, :STREAMS].astype(np.float64)
+            yield from evaluation.trajectories[0, task, round_, :STREAMS, :, :2].astype(np.float64)
 
 
 def _cells(evaluation: Evaluation) -> bool:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .exploration import exploration_curves, exploration_table, exploration_text
 from .figures import adaptation_curve, described, learning_curve, series
 from .read import read_run
 from .records import Evaluation, ReportError, Run
@@ -88,6 +89,11 @@ def _group_pages(group: list[Run], labels: list[str], out: Path, stem: str) -> t
         evaluations, names = [e for e, _ in pairs], [name for _, name in pairs]
         pages += _evaluation_pages(evaluations, names)
         pages += show(adaptation_curve(evaluations, names), f"adaptation-{split}", "Return by adaptation")
+        table = exploration_table(evaluations, names)
+        if table:
+            pages += [f"#### Exploration on {split} tasks", markdown(table), exploration_text(evaluations)]
+            curves = exploration_curves(evaluations, names)
+            pages += show(curves, f"exploration-{split}", "Exploration by adaptation")
         for evaluation, name in pairs:
             suffix = f"-{_slug(name)}" if len(group) > 1 else ""
             pages += show(trajectories(evaluation, name), f"trajectories-{split}{suffix}", f"Paths of {name}")

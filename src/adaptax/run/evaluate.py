@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..types import Agent, Benchmark, Plan, Rollout, Task, Tasks, check_range
+from ..types import Agent, Array, Benchmark, Plan, Rollout, Task, Tasks, check_range
 from .collect import collect, streams_of
 from .iterate import episode_sums, episodes_per_round
 
@@ -19,14 +19,21 @@ CHUNK_STEPS = 4_000_000  # environment steps collected at once: bounds memory
 
 
 class Evaluation(NamedTuple):
-    """returns, success: float32 [N, R, B, E] of the first E episodes of each round (success: 1 if any of the episode's
-    steps was one). tasks: a pytree [N, …]. observations [n, R, b, T, …] and first [n, R, b, T] of a few streams."""
+    """returns, success, entropy: float32 [N, R, B, E] of the first E episodes of each round (success: 1 if any of the
+    episode's steps was one). tasks: a pytree [N, …]. observations [n, R, b, T, …] and first [n, R, b, T] of a few
+    streams.
+
+    entropy is the mean over an episode's steps of −log π(a), from the log-probability that the agent stored with each
+    action, in nats; NaN where it stores none. Its expectation at a step is the entropy of the policy there, so it
+    estimates the episode's mean policy entropy without bias, unless the episode's length depends on its actions.
+    """
 
     returns: np.ndarray
     success: np.ndarray
     tasks: Task
     observations: np.ndarray
     first: np.ndarray
+    entropy: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -82,9 +89,9 @@ def evaluate(agent: Agent, benchmark: Benchmark, tasks: Tasks, params: Any, prot
         index = np.minimum(np.arange(start, start + size), protocol.tasks - 1)
         part = chunk(params, jax.tree.map(lambda x, i=index: x[i], chosen), jax.random.fold_in(run_key, start))
         parts.append(jax.device_get(part))
-    returns, success = (np.concatenate([p[k] for p in parts])[: protocol.tasks] for k in (0, 1))
-    observations, first = parts[0][2], parts[0][3]
-    return Evaluation(returns, success, jax.device_get(chosen), observations, first)
+    returns, success, entropy = (np.concatenate([p[k] for p in parts])[: protocol.tasks] for k in range(3))
+    observations, first = parts[0][3], parts[0][4]
+    return Evaluation(returns, success, jax.device_get(chosen), observations, first, entropy)
 
 
 class _Given(NamedTuple):
@@ -111,7 +118,7 @@ def _chunk(
     params: Any,
     tasks: Task,
     key: Any,
-) -> tuple[Any, Any, Any, Any]:
+) -> tuple[Any, Any, Any, Any, Any]:
     plan = protocol.plan(benchmark.spec.horizon)._replace(tasks=size)
     if getattr(agent, "informed", False):
         params = tasks
@@ -121,4 +128,13 @@ def _chunk(
     returns = episode_sums(rollouts.reward, rollouts, protocol.episodes)
     reached = episode_sums(rollouts.success.astype(jnp.float32), rollouts, protocol.episodes)
     kept = jax.tree.map(lambda x: x[:shown, :, : protocol.shown_streams], rollouts.timestep)
-    return returns, jnp.minimum(reached, 1.0), kept.observation, kept.first
+    return returns, jnp.minimum(reached, 1.0), _entropy(rollouts, protocol.episodes), kept.observation, kept.first
+
+
+def _entropy(rollouts: Rollout, episodes: int) -> Array:
+    """The mean of −log π(a) over the steps of each of the first E episodes: [N, R, B, E]."""
+    logs = getattr(rollouts.decision.extras, "log_probability", None)
+    if logs is None:
+        return jnp.full((*rollouts.reward.shape[:-1], episodes), jnp.nan, jnp.float32)
+    steps = episode_sums(jnp.ones_like(rollouts.reward), rollouts, episodes)
+    return -episode_sums(logs.astype(jnp.float32), rollouts, episodes) / steps
