@@ -41,6 +41,14 @@ JOBS = [
         2,
     ),
     Job(
+        "MAML, TRPO outer step, 2-D navigation, 20 tasks × 20 trajectories × 100 steps × 2 rounds, 2×100",
+        "maml-trpo",
+        "navigation",
+        {},
+        {"tasks": 20, "streams": 20, "hidden": (100, 100), "step_size": 0.5},
+        2,
+    ),
+    Job(
         "RL² with PPO, GRU 128, 10 arms, 100 pulls, 256 streams, 4 epochs × 4 minibatches",
         "rl2",
         "bandit",
