@@ -13,7 +13,7 @@ RECIPE = Recipe(
     benchmark="navigation",
     settings={},
     hyperparameters={"step_size": 0.5, "tasks": 20},
-    iterations=200,
+    iterations=100,
     metric="return after one gradient step",
     target=">= -11.7",
     published=-11.68,
