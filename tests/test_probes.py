@@ -28,6 +28,7 @@ MUST_PASS = {
     "cavia": GRADIENT,
     "promp": GRADIENT,
     "reptile": GRADIENT,
+    "task-model": GRADIENT,
 }
 _RL2 = {"tasks": 128, "hidden": 32, "learning_rate": 5e-3, "minibatches": 2, "entropy": 0.03, "discount": 1.0}
 _TRUST = {"tasks": 16, "streams": 10, "hidden": (16,), "step_size": 0.5}
@@ -37,6 +38,7 @@ SETTINGS: dict[str, tuple[int, dict[str, Any]]] = {  # iterations and hyper-para
     **{name: (60, _SMALL) for name in ("maml", "fomaml", "anil", "meta-sgd")},
     **{name: (60, _TRUST) for name in ("maml-trpo", "boil", "e-maml", "cavia")},
     "promp": (60, _SMALL),
+    "task-model": (60, _SMALL),
     "reptile": (60, {"tasks": 16, "streams": 10, "hidden": (16,), "inner_steps": 2, "step_size": 0.1}),
 }
 # Variants by a value of an algorithm that is probed anyway: only in the whole suite.
