@@ -9,12 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from algorithms.meta_batch import collected, widened
 from jax.flatten_util import ravel_pytree
 
 from adaptax import registry
 from adaptax.ops.tasks import map_tasks
-from adaptax.run.collect import collect, streams_of
-from adaptax.run.train import root_keys
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -38,30 +37,19 @@ class Case(NamedTuple):
 
 
 @cache
-def collected(on: str, variant: str, damping: float) -> tuple[Any, Any, Any]:
+def prepared(on: str, variant: str, damping: float) -> tuple[Any, Any, Any]:
     """The algorithm, its state, and a meta-batch that its parameters collected."""
     benchmark = registry.make_benchmark(on, {"horizon": 6} if on == "navigation" else {"arms": 3, "pulls": 5})
     fields = {**SMALL, **VARIANTS[variant], "damping": damping}
     algorithm = registry.make_algorithm("maml-trpo", None, benchmark.spec, fields)
-    streams, plan = streams_of(benchmark.environment), algorithm.plan
-
-    def run(root: Any) -> Any:
-        state = algorithm.init(root)
-        # Away from zero biases: a ReLU that sits on its kink at the origin has no derivative there.
-        flat, unravel = ravel_pytree(state.params)
-        params = unravel(flat + 0.1 * jax.random.normal(jax.random.key(5), flat.shape))
-        trials = collect(algorithm, streams, benchmark.train, plan, params, None, jax.random.key(1))[0]
-        return state._replace(params=params), trials
-
-    return algorithm, *jax.jit(run)(root_keys(0, 1))
+    return algorithm, *collected(algorithm, benchmark, noise=0.1)
 
 
 def make(on: str = "navigation", variant: str = "maml", damping: float = 0.0, wide: bool = True) -> Case:
-    algorithm, state, trials = collected(on, variant, damping)
+    algorithm, state, trials = prepared(on, variant, damping)
     with jax.enable_x64(wide):
         if wide:
-            widen = lambda x: x.astype(jnp.float64) if x.dtype == jnp.float32 else x  # noqa: E731
-            state, rollouts = jax.tree.map(widen, (state, trials.rollouts))
+            state, rollouts = widened((state, trials.rollouts))
             trials = trials._replace(rollouts=rollouts)
 
         def prepare(trials: Any) -> Any:

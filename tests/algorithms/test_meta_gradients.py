@@ -8,12 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from algorithms.meta_batch import collected, widened
 from jax.flatten_util import ravel_pytree
 
 from adaptax import registry
 from adaptax.ops.tasks import map_tasks
-from adaptax.run.collect import collect, streams_of
-from adaptax.run.train import root_keys
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -24,20 +23,11 @@ def meta_batch(name: str, **fields: Any) -> tuple[Any, Any, Any]:
     """The algorithm, parameters in double precision, and the rounds of a meta-batch that they collected."""
     benchmark = registry.make_benchmark("navigation", {"horizon": 6})
     algorithm: Any = registry.make_algorithm(name, None, benchmark.spec, {**SMALL, **fields})
-    streams = streams_of(benchmark.environment)
-
-    def run(root: Any) -> Any:
-        flat, unravel = ravel_pytree(algorithm.init(root).params)
-        # Away from zero biases: a ReLU that sits on its kink at the origin has no derivative there.
-        params = unravel(flat + 0.1 * jax.random.normal(jax.random.key(5), flat.shape))
-        trials = collect(algorithm, streams, benchmark.train, algorithm.plan, params, None, jax.random.key(1))[0]
-        return params, trials.rollouts
-
-    collected = jax.jit(run)(root_keys(0, 1))
+    state, trials = collected(algorithm, benchmark, noise=0.1)
     with jax.enable_x64(True):
-        wide = jax.tree.map(lambda x: x.astype(jnp.float64) if x.dtype == jnp.float32 else x, collected)
+        params, rollouts = widened((state.params, trials.rollouts))
         each = lambda rollouts: jax.lax.map(algorithm._batch, rollouts)  # noqa: E731
-        return algorithm, wide[0], jax.jit(lambda r: map_tasks(each, r))(wide[1])
+        return algorithm, params, jax.jit(lambda r: map_tasks(each, r))(rollouts)
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from algorithms.meta_batch import collected, widened
 from jax.flatten_util import ravel_pytree
 
 from adaptax import registry
 from adaptax.algorithms.task_model import TaskModel
-from adaptax.run.collect import collect, streams_of
-from adaptax.run.train import root_keys
 from adaptax.types import UserError
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -24,19 +23,12 @@ MODEL: dict[str, Any] = {"encoder_hidden": (6,), "prototypes": 3, "embedding": 2
 
 
 @cache
-def collected(*fields: tuple[str, Any]) -> tuple[Any, Any, Any]:
+def prepared(*fields: tuple[str, Any]) -> tuple[Any, Any, Any]:
     """The algorithm, parameters all of whose arrays are away from zero, and a meta-batch that they collected."""
     benchmark = registry.make_benchmark("clustered-navigation", {"horizon": 6})
     algorithm: Any = registry.make_algorithm("task-model", None, benchmark.spec, {**SMALL, **MODEL, **dict(fields)})
-    streams = streams_of(benchmark.environment)
-
-    def run(root: Any) -> Any:
-        flat, unravel = ravel_pytree(algorithm.init(root).params)
-        params = unravel(flat + 0.2 * jax.random.normal(jax.random.key(5), flat.shape))
-        trials = collect(algorithm, streams, benchmark.train, algorithm.plan, params, None, jax.random.key(1))[0]
-        return params, trials
-
-    return algorithm, *jax.jit(run)(root_keys(0, 1))
+    state, trials = collected(algorithm, benchmark, noise=0.2)
+    return algorithm, state.params, trials
 
 
 @pytest.mark.parametrize(
@@ -48,10 +40,10 @@ def collected(*fields: tuple[str, Any]) -> tuple[Any, Any, Any]:
     ],
 )
 def test_the_meta_gradient_against_central_differences(fields: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    algorithm, *collected_ = collected(*fields.items())
+    algorithm, *seen = prepared(*fields.items())
     judge = TaskModel.judge
     with jax.enable_x64(True):
-        params, trials = jax.tree.map(lambda x: x.astype(jnp.float64) if x.dtype == jnp.float32 else x, collected_)
+        params, trials = widened(seen)
         lessons = jax.jit(algorithm.lessons)(trials)
         flat, unravel = ravel_pytree(params)
         assert flat.dtype == jnp.float64
@@ -76,7 +68,7 @@ def test_the_meta_gradient_against_central_differences(fields: dict[str, Any], m
 
 
 def test_without_predictions_it_takes_the_step_of_maml() -> None:
-    algorithm, params, trials = collected(("predict_start", False), ("predict_step_sizes", False))
+    algorithm, params, trials = prepared(("predict_start", False), ("predict_step_sizes", False))
     probe, acted = (jax.tree.map(lambda x, r=r: x[0, r], trials.rollouts) for r in range(2))
     maml: Any = registry.make_algorithm("maml", None, algorithm.spec, SMALL)
 
@@ -97,7 +89,7 @@ def test_without_predictions_it_takes_the_step_of_maml() -> None:
 
 
 def test_zero_offsets_start_from_the_shared_policy() -> None:
-    algorithm, params, _ = collected()
+    algorithm, params, _ = prepared()
     nothing = params._replace(offsets=jax.tree.map(jnp.zeros_like, params.offsets))
     jax.tree.map(np.testing.assert_array_equal, algorithm.start_from(nothing, jnp.ones(3) / 3), params.policy)
     chosen = algorithm.start_from(params, jnp.array([0.0, 1.0, 0.0]))
@@ -106,7 +98,7 @@ def test_zero_offsets_start_from_the_shared_policy() -> None:
 
 
 def test_similarity_is_a_distribution_that_prefers_the_nearest_prototype() -> None:
-    algorithm, params, _ = collected()
+    algorithm, params, _ = prepared()
     model = params._replace(prototypes=jnp.array([[0.0, 0.0], [1.0, 0.0], [0.0, 2.0]]))
     found = np.asarray(algorithm.similarity(model, jnp.array([0.9, 0.1])))
     weights = np.exp([-0.82, -0.02, -4.42])  # squared distances 0.81 + 0.01, 0.01 + 0.01, 0.81 + 3.61
@@ -115,7 +107,7 @@ def test_similarity_is_a_distribution_that_prefers_the_nearest_prototype() -> No
 
 
 def test_step_sizes_stay_within_their_bounds() -> None:
-    algorithm, params, trials = collected()
+    algorithm, params, trials = prepared()
     lesson = jax.tree.map(lambda x: x[0], jax.jit(algorithm.lessons)(trials))
     judgement = algorithm.judge(params, lesson.transitions)
     assert np.sum(judgement.similarity) == pytest.approx(1, rel=1e-6)
