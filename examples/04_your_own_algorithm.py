@@ -66,7 +66,7 @@ class ContextSearch:
 
     # How the agent faces one task: `begin` and `adapt` are written for one task, `start` and `act` for one stream.
 
-    def begin(self, params: Params, key: jax.Array) -> Adapted:
+    def begin(self, params: Params, key: jax.Array, index: jax.Array) -> Adapted:
         return Adapted(jnp.zeros((self.contexts,), jnp.float32), jnp.ones((), jnp.float32))
 
     def start(self, params: Params) -> jax.Array:

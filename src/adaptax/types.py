@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import gymnasium
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 Array = jax.Array
 Key = jax.Array  # a typed PRNG key, `jax.random.key(...)`
@@ -24,6 +25,8 @@ EnvState = Any
 Observation = Any
 Metrics = dict[str, Array]
 
+UNSEEN: Any = np.int32(-1)  # the index of a task that is not of a finite training set
+
 
 class UserError(ValueError):
     """Bad input: one clear sentence that names what is wrong and what would be right (exit code 2)."""
@@ -33,13 +36,15 @@ class Spec(NamedTuple):
     """What an agent must know of an environment before it meets a task.
 
     `horizon` is the number of steps after which an episode is truncated; `episodes` the number of episodes in a
-    trial of the published protocol (RL²'s n: 10 pulls of a bandit are 10 episodes of one step).
+    trial of the published protocol (RL²'s n: 10 pulls of a bandit are 10 episodes of one step). `training_tasks` is the
+    size of a benchmark's finite training set; None where tasks are drawn afresh, and in an environment's own spec.
     """
 
     observation_space: gymnasium.Space
     action_space: gymnasium.Space
     horizon: int
     episodes: int = 1
+    training_tasks: int | None = None
 
 
 class Timestep(NamedTuple):
@@ -108,7 +113,8 @@ class Plan(NamedTuple):
     """How much one meta-iteration collects; all static.
 
     `lifetime` is in rounds, a multiple of `rounds`; when it is longer, lives go on in the next iteration.
-    `restart`: every round begins with a new episode (False: streams run on across rounds).
+    `restart`: every round begins with a new episode (False: streams run on across rounds). `training_tasks` is the size
+    of the finite training set of which the algorithm keeps something of every task; None if it keeps nothing.
     """
 
     tasks: int
@@ -117,6 +123,7 @@ class Plan(NamedTuple):
     steps: int
     lifetime: int
     restart: bool = True
+    training_tasks: int | None = None
 
     @property
     def environment_steps(self) -> int:
@@ -125,9 +132,13 @@ class Plan(NamedTuple):
 
 
 class Agent(Protocol):
-    """How an agent faces one task."""
+    """How an agent faces one task.
 
-    def begin(self, params: Params, key: Key) -> Adapted: ...
+    `index` is the task's place in the finite training set, for agents that keep something of every training task; it is
+    -1 where tasks are drawn afresh, and in every evaluation.
+    """
+
+    def begin(self, params: Params, key: Key, index: Array) -> Adapted: ...
     def start(self, params: Params) -> Memory: ...
     def act(
         self, params: Params, adapted: Adapted, memory: Memory, timestep: Timestep, key: Key
@@ -214,7 +225,7 @@ class Benchmark(NamedTuple):
 
     @property
     def spec(self) -> Spec:
-        return self.environment.spec
+        return self.environment.spec._replace(training_tasks=self.train.size)
 
     def split(self, name: str) -> Tasks:
         """The split called `name`: train, validation, test, or one of `named`."""
@@ -235,7 +246,7 @@ class TaskDistribution(NamedTuple):
 
     def sample(self, key: Key, count: int) -> tuple[Array, Task]:
         tasks = jax.vmap(self.draw)(jax.random.split(key, count))
-        return jnp.full((count,), -1, jnp.int32), tasks
+        return jnp.full((count,), UNSEEN), tasks
 
     def enumerate(self, key: Key, count: int) -> tuple[Array, Task]:
         return self.sample(key, count)

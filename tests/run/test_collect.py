@@ -18,7 +18,7 @@ from adaptax.run.collect import Life, collect, streams_of
 from adaptax.run.hoist import scan_hoisted
 from adaptax.run.iterate import Progress, begin, meta_iteration
 from adaptax.run.train import Settings, root_keys, train
-from adaptax.types import Benchmark, Decision, Outcome, Plan, Spec, TaskDistribution, Trial, UserError
+from adaptax.types import Benchmark, Decision, Outcome, Plan, Spec, TaskDistribution, TaskSet, Trial, UserError
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -65,6 +65,7 @@ BENCHMARK = Benchmark(Counter(), *[TaskDistribution(draw)] * 3)
 
 
 class Adapted(NamedTuple):
+    index: Any  # of the task
     bonus: Any
     bits: Any  # of the key that made it
 
@@ -86,8 +87,8 @@ class Counting:
 
     plan: Plan = field(default=Plan(6, 3, 2, 7, lifetime=3))
 
-    def begin(self, params: Any, key: Any) -> Adapted:
-        return Adapted(jnp.asarray(params, jnp.int32), jax.random.bits(key))
+    def begin(self, params: Any, key: Any, index: Any) -> Adapted:
+        return Adapted(index, jnp.asarray(params, jnp.int32), jax.random.bits(key))
 
     def start(self, params: Any) -> Any:
         return jnp.int32(5)
@@ -98,7 +99,7 @@ class Counting:
         return Decision(action, Extras(memory, adapted, jax.random.bits(key))), memory + 1
 
     def adapt(self, params: Any, adapted: Adapted, rollout: Any, key: Any) -> Adapted:
-        return Adapted(adapted.bonus + jnp.sum(rollout.reward).astype(jnp.int32), jax.random.bits(key))
+        return Adapted(adapted.index, adapted.bonus + jnp.sum(rollout.reward).astype(jnp.int32), jax.random.bits(key))
 
     def init(self, key: Any) -> State:
         return State(jnp.float32(1.0), jnp.int32(0))
@@ -227,11 +228,23 @@ def test_types_of_what_is_collected() -> None:
     np.testing.assert_array_equal(trials.age, [0] * 6)
 
 
+def test_an_agent_is_told_which_training_task_it_begins() -> None:
+    afresh = run(Plan(6, 2, 2, 7, lifetime=2), None, jax.random.key(0))[0]
+    np.testing.assert_array_equal(afresh.start.index, [-1] * 6)
+    tasks = TaskSet(CounterTask(jnp.arange(5, dtype=jnp.int32), jnp.full((5,), 100, jnp.int32)))
+    plan, streams = Plan(6, 2, 2, 7, lifetime=2), streams_of(BENCHMARK.environment)
+    trials = collect(Counting(), streams, tasks, plan, jnp.float32(1.0), None, jax.random.key(0))[0]
+    # The environment starts from the task's `start`, here its index.
+    np.testing.assert_array_equal(trials.start.index, trials.rollouts.timestep.observation.count[:, 0, 0, 0])
+    np.testing.assert_array_equal(trials.start.index, trials.index)
+    assert len(set(trials.index.tolist())) > 1
+
+
 def test_the_trial_can_be_replayed() -> None:
     """`birth` is the key that `begin` got and `keys[r]` the one that `adapt` got after round r."""
     trials = run(Plan(6, 3, 2, 7, lifetime=3), None, jax.random.key(0))[0]
     agent = Counting()
-    adapted = jax.vmap(agent.begin, (None, 0))(jnp.float32(1.0), trials.birth)
+    adapted = jax.vmap(agent.begin, (None, 0, 0))(jnp.float32(1.0), trials.birth, trials.index)
     jax.tree.map(np.testing.assert_array_equal, adapted, trials.start)
     for r in range(3):
         rollout = jax.tree.map(lambda x, r=r: x[:, r], trials.rollouts)

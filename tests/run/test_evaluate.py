@@ -46,7 +46,7 @@ class Till:
 class Adapts:
     """Acts by the number of rounds it has lived, times ten; within a stream it changes nothing."""
 
-    def begin(self, params: Any, key: Any) -> Any:
+    def begin(self, params: Any, key: Any, index: Any) -> Any:
         return jnp.int32(0)
 
     def start(self, params: Any) -> Any:

@@ -145,7 +145,7 @@ class MAML:
 
     # --- how the agent faces one task ---
 
-    def begin(self, params: MAMLParams, key: Key) -> MAMLAdapted:
+    def begin(self, params: MAMLParams, key: Key, index: Array) -> MAMLAdapted:
         return MAMLAdapted(params.policy, jnp.zeros((), jnp.int32))
 
     def start(self, params: MAMLParams) -> Memory:

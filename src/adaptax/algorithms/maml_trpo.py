@@ -143,7 +143,7 @@ class MAMLTRPO:
 
     # --- how the agent faces one task ---
 
-    def begin(self, params: PolicyParams, key: Key) -> Adapted:
+    def begin(self, params: PolicyParams, key: Key, index: Array) -> Adapted:
         return Adapted(params, jnp.zeros((), jnp.int32))
 
     def start(self, params: PolicyParams) -> Memory:

@@ -120,7 +120,7 @@ class ProMP:
 
     # --- how the agent faces one task ---
 
-    def begin(self, params: PolicyParams, key: Key) -> Adapted:
+    def begin(self, params: PolicyParams, key: Key, index: Array) -> Adapted:
         return Adapted(params)
 
     def start(self, params: PolicyParams) -> Memory:

@@ -152,7 +152,7 @@ class RL2:
 
     # --- how the agent faces one task ---
 
-    def begin(self, params: RL2Params, key: Key) -> Adapted:
+    def begin(self, params: RL2Params, key: Key, index: Array) -> Adapted:
         return ()
 
     def start(self, params: RL2Params) -> RL2Memory:

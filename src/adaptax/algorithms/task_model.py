@@ -181,7 +181,7 @@ class TaskModel:
 
     # --- how the agent faces one task ---
 
-    def begin(self, params: TaskModelParams, key: Key) -> Adapted:
+    def begin(self, params: TaskModelParams, key: Key, index: Array) -> Adapted:
         similarity = jnp.full((self.prototypes,), 1 / self.prototypes, jnp.float32)
         judgement = Judgement(similarity, jnp.float32(0), jnp.zeros((self.embedding + 1,), jnp.float32))
         return Adapted(params.policy, judgement, jnp.ones_like(params.steps[-1].bias), jnp.zeros((), jnp.int32))

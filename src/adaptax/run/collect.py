@@ -93,12 +93,10 @@ def select(condition: Array, yes: Any, no: Any) -> Any:
     return jax.tree.map(pick, yes, no)
 
 
-def begin_lives(
-    agent: Agent, streams: Streams, tasks: Tasks, plan: Plan, params: Params, key: Key, *, ordered: bool = False
-) -> Life:
-    """N new lives on fresh tasks (`ordered`: on the first N tasks of the split, for evaluation)."""
+def begin_lives(agent: Agent, streams: Streams, tasks: Tasks, plan: Plan, params: Params, key: Key) -> Life:
+    """N new lives on fresh tasks."""
     born_key, reset_key = jax.random.split(key)
-    task, index, birth, adapted, memory = _newborn(agent, tasks, plan, params, born_key, ordered)
+    task, index, birth, adapted, memory = _newborn(agent, tasks, plan, params, born_key)
     shape = (plan.tasks, plan.streams)
     state, observation = streams.first_streams(task, jax.random.split(reset_key, shape))
     action = zero_action(streams.spec.action_space)
@@ -112,12 +110,12 @@ def begin_lives(
     return Life(task, index, birth, adapted, stream, jnp.zeros((plan.tasks,), jnp.int32))
 
 
-def _newborn(agent: Agent, tasks: Tasks, plan: Plan, params: Params, key: Key, ordered: bool) -> tuple[Any, ...]:
+def _newborn(agent: Agent, tasks: Tasks, plan: Plan, params: Params, key: Key) -> tuple[Any, ...]:
     """Task, index, birth key, adapted [N] and memory [N, B] of lives that begin."""
     task_key, birth_key = jax.random.split(key)
-    index, task = spread((tasks.enumerate if ordered else tasks.sample)(task_key, plan.tasks))
+    index, task = spread(tasks.sample(task_key, plan.tasks))
     birth = spread(jax.random.split(birth_key, plan.tasks))
-    adapted = jax.vmap(agent.begin, in_axes=(_task_axis(agent), 0))(params, birth)
+    adapted = jax.vmap(agent.begin, in_axes=(_task_axis(agent), 0, 0))(params, birth, index)
     start = jax.vmap(agent.start, in_axes=_task_axis(agent), axis_size=plan.tasks)
     memory = jax.tree.map(
         lambda x: jnp.broadcast_to(x[:, None], (x.shape[0], plan.streams, *x.shape[1:])), start(params)
@@ -131,7 +129,7 @@ def renew_lives(
     """Begin again, on fresh tasks, the lives that have lived `plan.lifetime` rounds; leave the others as they are."""
     born_key, reset_key = jax.random.split(key)
     ended = lives.age >= plan.lifetime
-    *born, memory = _newborn(agent, tasks, plan, params, born_key, ordered=False)
+    *born, memory = _newborn(agent, tasks, plan, params, born_key)
     task, index, birth, adapted = select(ended, tuple(born), lives[:4])
     shape = (plan.tasks, plan.streams)
     before = lives.stream
@@ -159,8 +157,6 @@ def collect(
     params: Params,
     lives: Life | None,
     key: Key,
-    *,
-    ordered: bool = False,
 ) -> tuple[Trial, Life | None, Task]:
     """One window of R rounds on each of N tasks: the trials [N, R, B, T], the lives that go on, and the tasks.
 
@@ -170,7 +166,7 @@ def collect(
     begin_key, round_key = jax.random.split(key)
     lasting = plan.lifetime > plan.rounds
     if lives is None:
-        lives = begin_lives(agent, streams, tasks, plan, params, begin_key, ordered=ordered)
+        lives = begin_lives(agent, streams, tasks, plan, params, begin_key)
     else:
         lives = renew_lives(agent, streams, tasks, plan, params, lives, begin_key)
     start = lives.adapted

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..types import Agent, Array, Benchmark, Plan, Rollout, Task, Tasks, check_range
+from ..types import UNSEEN, Agent, Array, Benchmark, Plan, Rollout, Task, Tasks, check_range
 from .collect import collect, streams_of
 from .iterate import episode_sums, episodes_per_round
 
@@ -104,7 +104,7 @@ class _Given(NamedTuple):
         return jax.tree.leaves(self.tasks)[0].shape[0]
 
     def sample(self, key: Any, count: int) -> tuple[Any, Task]:
-        return jnp.full((count,), -1, jnp.int32), self.tasks
+        return jnp.full((count,), UNSEEN), self.tasks
 
     enumerate = sample
 

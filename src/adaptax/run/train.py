@@ -82,6 +82,13 @@ def _check(algorithm: Algorithm, benchmark: Benchmark, settings: Settings) -> No
     plan = algorithm.plan
     if plan.lifetime % plan.rounds:
         raise UserError(f"a lifetime of {plan.lifetime} rounds is not a multiple of the {plan.rounds} of an iteration")
+    if plan.training_tasks not in (None, benchmark.train.size):
+        size = benchmark.train.size
+        found = "draws its tasks afresh" if size is None else f"has {size}"
+        raise UserError(
+            f"the algorithm keeps something of each of {plan.training_tasks} training tasks, but the benchmark "
+            f"{found}; make it with the spec of the benchmark that it trains on"
+        )
     on_host = not isinstance(streams_of(benchmark.environment), Batched)
     if on_host and (settings.seeds > 1 or settings.devices > 1):
         raise UserError("a benchmark stepped on the host trains one seed on one device: leave out seeds and devices")

@@ -78,7 +78,7 @@ class BanditStrategy:
     score: Score
     informed: ClassVar[bool] = False
 
-    def begin(self, params: Params, key: Key) -> tuple[()]:
+    def begin(self, params: Params, key: Key, index: Array) -> tuple[()]:
         return ()
 
     def start(self, params: Params) -> Counts:
@@ -104,7 +104,7 @@ class KnownArms:
     spec: Spec
     informed: ClassVar[bool] = True
 
-    def begin(self, params: Params, key: Key) -> tuple[()]:
+    def begin(self, params: Params, key: Key, index: Array) -> tuple[()]:
         return ()
 
     def start(self, params: Params) -> tuple[()]:

@@ -37,7 +37,7 @@ class Brake:
     push: float = PUSH
     informed: ClassVar[bool] = True
 
-    def begin(self, params: Params, key: Key) -> Array:
+    def begin(self, params: Params, key: Key, index: Array) -> Array:
         return params.goal
 
     def start(self, params: Params) -> tuple[()]:

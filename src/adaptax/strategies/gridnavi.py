@@ -86,7 +86,7 @@ class KnownGoal:
     spec: Spec
     informed: ClassVar[bool] = True
 
-    def begin(self, params: Params, key: Key) -> Array:
+    def begin(self, params: Params, key: Key, index: Array) -> Array:
         return params.goal
 
     def start(self, params: Params) -> tuple[()]:
@@ -109,7 +109,7 @@ class PosteriorSampling:
     spec: Spec
     informed: ClassVar[bool] = False
 
-    def begin(self, params: Params, key: Key) -> tuple[()]:
+    def begin(self, params: Params, key: Key, index: Array) -> tuple[()]:
         return ()
 
     def start(self, params: Params) -> Search:
@@ -140,7 +140,7 @@ class BayesOptimal:
     spec: Spec
     informed: ClassVar[bool] = False
 
-    def begin(self, params: Params, key: Key) -> tuple[()]:
+    def begin(self, params: Params, key: Key, index: Array) -> tuple[()]:
         return ()
 
     def start(self, params: Params) -> Search:

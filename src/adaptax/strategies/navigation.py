@@ -28,7 +28,7 @@ class RandomMoves:
     scale: float = 1.0
     informed: ClassVar[bool] = False
 
-    def begin(self, params: Params, key: Key) -> tuple[()]:
+    def begin(self, params: Params, key: Key, index: Array) -> tuple[()]:
         return ()
 
     def start(self, params: Params) -> tuple[()]:
@@ -57,7 +57,7 @@ class KnownGoal:
     reach: float = 0.1
     informed: ClassVar[bool] = True
 
-    def begin(self, params: Params, key: Key) -> Array:
+    def begin(self, params: Params, key: Key, index: Array) -> Array:
         return params.goal
 
     def start(self, params: Params) -> tuple[()]:

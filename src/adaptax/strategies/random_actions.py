@@ -9,7 +9,7 @@ import gymnasium
 import jax
 import jax.numpy as jnp
 
-from adaptax.types import Decision, Key, Params, Rollout, Spec, Timestep
+from adaptax.types import Array, Decision, Key, Params, Rollout, Spec, Timestep
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class RandomActions:
     spec: Spec
     informed: ClassVar[bool] = False
 
-    def begin(self, params: Params, key: Key) -> tuple[()]:
+    def begin(self, params: Params, key: Key, index: Array) -> tuple[()]:
         return ()
 
     def start(self, params: Params) -> tuple[()]:

@@ -43,7 +43,7 @@ class KnownProcess:
     spec: Spec
     informed: ClassVar[bool] = True
 
-    def begin(self, params: Params, key: Key) -> Array:
+    def begin(self, params: Params, key: Key, index: Array) -> Array:
         return plan(params.rewards, params.transitions, self.spec.horizon)
 
     def start(self, params: Params) -> Array:
@@ -85,7 +85,7 @@ class PosteriorSampling:
     prior_mean: float = 0.0
     informed: ClassVar[bool] = False
 
-    def begin(self, params: Params, key: Key) -> tuple[()]:
+    def begin(self, params: Params, key: Key, index: Array) -> tuple[()]:
         return ()
 
     def start(self, params: Params) -> Posterior:

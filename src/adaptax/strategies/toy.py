@@ -18,7 +18,7 @@ class KnownGoal:
     spec: Spec
     informed: ClassVar[bool] = True
 
-    def begin(self, params: Params, key: Key) -> Array:
+    def begin(self, params: Params, key: Key, index: Array) -> Array:
         return params.goal
 
     def start(self, params: Params) -> tuple[()]:
