@@ -1,0 +1,210 @@
+"""How MAML, E-MAML and ProMP explore the four corners: `python benchmarks/corner.py`.
+
+The comparison of Rothfuss et al. 2019 (figure 5), in the environment without momentum, with its own tasks: all four
+corners in training and in the judgement, three inner steps. All agents have the same policy layers, step size, tasks ×
+streams and iterations; MAML and E-MAML step by TRPO, ProMP by its proximal steps. The result file holds returns and
+success by number of steps, and how many of the four corners a task's trajectories visit; two figures are drawn from it
+and from the first seed's trajectories.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jax
+import numpy as np
+from common import RESULTS, RUNS, arguments, interval, machine
+
+from adaptax import api, provenance
+from adaptax.envs.corner import CORNERS, NEAR
+from adaptax.run.evaluate import Evaluation, Protocol, evaluate
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+NAME, ON = "corner_exploration", "corner"
+FIGURES = Path(__file__).parents[1] / "docs" / "figures"
+ITERATIONS = 200
+SHARED = {"hidden": (64, 64), "tasks": 12, "streams": 20, "inner_steps": 3, "step_size": 0.1}
+AGENTS = {"MAML": "maml-trpo", "E-MAML": "e-maml", "ProMP": "promp"}
+PROTOCOL = Protocol(tasks=40, rounds=4, streams=20, seed=1, shown_tasks=40, shown_streams=20)
+
+
+class Seed(NamedTuple):
+    """What was measured of one trained agent; the evaluation's tasks are the four corners, ten times over."""
+
+    evaluation: Evaluation
+    curves: np.ndarray  # environment steps, return before adaptation, return after it: [3, rows]
+    seconds: float
+    steps: int
+
+
+def measured(algorithm: str, seed: int, options: Any) -> Seed:
+    """Train (or go on training), and judge."""
+    out = RUNS / f"{NAME}-{algorithm}-seed{seed}"
+    if not options.evaluate_only:
+        api.train(
+            algorithm,
+            ON,
+            out=out,
+            iterations=options.iterations or ITERATIONS,
+            seed=seed,
+            devices=options.devices,
+            resume=(out / "checkpoints").exists(),
+            log_every=2,
+            settings={"goals": "paper"},
+            hyperparameters=SHARED,
+        )
+    trained = api.load(out)
+    rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    names = ("environment_steps", "return/round_0", f"return/round_{SHARED['inner_steps']}")
+    curves = np.array([[row[name] for row in rows] for name in names])
+    found = evaluate(trained.algorithm, trained.benchmark, trained.benchmark.test, trained.params, PROTOCOL)
+    print(f"{algorithm}, seed {seed}: {rows[-1]['seconds']:.0f} s", flush=True)
+    return Seed(found, curves, rows[-1]["seconds"], rows[-1]["environment_steps"])
+
+
+def visited(evaluation: Evaluation) -> np.ndarray:
+    """How many corners a task's trajectories come near to, all streams together: [N, R]."""
+    away = np.linalg.norm(evaluation.observations[..., None, :2] - CORNERS, axis=-1)  # [N, R, B, T, 4]
+    return (away < NEAR).any(axis=(2, 3)).sum(axis=-1).astype(np.float64)
+
+
+def rows_of(name: str, seeds: list[Seed]) -> list[dict[str, Any]]:
+    """The table's lines of one agent."""
+    corners = np.stack([visited(s.evaluation) for s in seeds])
+    returns = np.stack([s.evaluation.returns.mean(axis=(2, 3)) for s in seeds]).astype(np.float64)
+    success = np.stack([s.evaluation.success.mean(axis=(2, 3)) for s in seeds]).astype(np.float64)
+    lines = {f"{name}, corners visited before adaptation": corners[:, :, 0]}
+    for r in range(PROTOCOL.rounds):
+        lines[f"{name}, return after {r} gradient step{'' if r == 1 else 's'}"] = returns[:, :, r]
+    lines[f"{name}, share of episodes at the goal after {PROTOCOL.rounds - 1} gradient steps"] = success[:, :, -1]
+    rows = []
+    for label, values in lines.items():
+        value, half = interval(values)
+        rows.append({"label": label, "value": value, "ci95": half, "published": None})
+        print(f"{label}: {value:.2f} ± {half:.2f}", flush=True)
+    return rows
+
+
+def document(found: dict[str, list[Seed]], options: Any) -> dict[str, Any]:
+    """The result file."""
+    corners = np.stack([visited(s.evaluation)[:, 0] for s in found["ProMP"]])
+    value, half = interval(corners)
+    details = {}
+    for name, seeds in found.items():
+        curves = np.stack([s.curves for s in seeds])
+        returns = np.stack([s.evaluation.returns.mean(axis=(0, 2, 3)) for s in seeds])
+        details[name] = {
+            "environment_steps": curves[0, 0].tolist(),
+            "return_before": np.round(curves[:, 1], 4).tolist(),
+            "return_after": np.round(curves[:, 2], 4).tolist(),
+            "return_by_round": returns.round(4).tolist(),
+        }
+    return {
+        "schema": 1,
+        "recipe": NAME,
+        "title": "corner (published goals), exploration before adaptation, ProMP",
+        "metric": "corners visited, of 4",
+        "seeds": list(range(options.seed, options.seed + options.seeds)),
+        "tasks": PROTOCOL.tasks,
+        "environment_steps": found["ProMP"][0].steps,
+        "seconds": float(np.mean([s.seconds for s in found["ProMP"]])),
+        "value": value,
+        "per_seed": corners.mean(axis=1).tolist(),
+        "ci95": half,
+        "published": None,
+        "published_source": "",
+        "bounds": [],
+        "target": ">= 3.5",
+        "met": value >= 3.5,
+        "command": shlex.join(["python", *sys.argv]),
+        "versions": provenance.versions(),
+        "git": provenance.git_revision(),
+        "machine": machine(),
+        "note": NOTE,
+        "rows": [line for name, seeds in found.items() for line in rows_of(name, seeds)],
+        "details": details,
+    }
+
+
+NOTE = (
+    "the paper shows curves only: MAML does not find the corner, ProMP's curvature term makes it visit all of them. 12 "
+    "tasks per iteration in place of 40, 200 iterations in place of 501. Training and judgement are on the same four "
+    "corners, as in the paper"
+)
+
+
+def curves_figure(result: dict[str, Any]) -> Figure:
+    """Left the returns before and after adaptation by environment steps, right the return by number of steps."""
+    from adaptax.report.style import DASHES, GRID, PALETTE, Label, count_ticks, label_lines, new_figure, styled
+
+    with styled():
+        figure = new_figure(9.6, 3.9)
+        learning, adaptation = figure.subplots(1, 2)
+        labels = []
+        for k, (name, found) in enumerate(result["details"].items()):
+            colour, steps = PALETTE[k], np.array(found["environment_steps"])
+            for key, dashes in (("return_before", DASHES[0]), ("return_after", "-")):
+                mean = np.array(found[key]).mean(axis=0)
+                learning.plot(steps, mean, color=colour, linestyle=dashes, linewidth=1.3)
+            by_round = np.array(found["return_by_round"])
+            mean, points = by_round.mean(axis=0), range(by_round.shape[1])
+            adaptation.fill_between(points, by_round.min(0), by_round.max(0), color=colour, alpha=0.18, linewidth=0)
+            adaptation.plot(points, mean, color=colour, linewidth=1.6, marker="o", markersize=4, clip_on=False)
+            labels.append(Label(name, float(mean[-1]), colour))
+        learning.set_title("Training: dashed before, solid after adaptation")
+        learning.set(xlabel="environment steps", ylabel="episode return")
+        adaptation.set_title("Trained agents (band: least and greatest seed)")
+        adaptation.set(xlabel="gradient steps", xticks=range(PROTOCOL.rounds))
+        for axes in (learning, adaptation):
+            axes.grid(axis="y", color=GRID, linewidth=0.8)
+        count_ticks(learning.xaxis)
+        label_lines(adaptation, labels)
+    return figure
+
+
+def trajectories_figure(found: dict[str, list[Seed]], task: int = 3) -> Figure:
+    """The first seed's trajectories towards the corner (2, 2), by agent and number of steps."""
+    from adaptax.report.style import INK, PALETTE, SOFT, new_figure, styled
+
+    with styled():
+        figure = new_figure(8.4, 6.6)
+        grid = figure.subplots(len(found), PROTOCOL.rounds, sharex=True, sharey=True)
+        for k, (name, seeds) in enumerate(found.items()):
+            paths = seeds[0].evaluation.observations[task]  # [R, B, T, 2]
+            for r in range(PROTOCOL.rounds):
+                axes = grid[k, r]
+                for path in paths[r]:
+                    axes.plot(path[:, 0], path[:, 1], color=PALETTE[k], linewidth=0.7, alpha=0.55)
+                axes.plot(*CORNERS.T, "s", color=SOFT, markersize=4, zorder=5)
+                axes.plot(*CORNERS[task], "*", color=INK, markersize=11, zorder=6)
+                axes.set(xlim=(-4.5, 4.5), ylim=(-4.5, 4.5), aspect="equal")
+                if not k:
+                    axes.set_title(f"{r} step{'' if r == 1 else 's'}", loc="center", weight="normal", fontsize=9)
+            grid[k, 0].set_ylabel(name, fontweight="bold", color=PALETTE[k])
+        figure.suptitle("20 trajectories by gradient steps (star: the goal)", x=0.01, ha="left", fontweight="bold")
+    return figure
+
+
+def main() -> None:
+    from adaptax.report.style import save
+
+    options = arguments(__doc__ or "").parse_args()
+    if options.devices > 1:  # before JAX starts
+        jax.config.update("jax_num_cpu_devices", options.devices)
+    each = range(options.seed, options.seed + options.seeds)
+    found = {name: [measured(algorithm, seed, options) for seed in each] for name, algorithm in AGENTS.items()}
+    result = document(found, options)
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{NAME}.json").write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+    save(curves_figure(result), FIGURES / "corner-curves.png")
+    save(trajectories_figure(found), FIGURES / "corner-trajectories.png")
+
+
+if __name__ == "__main__":
+    main()
