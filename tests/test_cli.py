@@ -22,7 +22,7 @@ import pytest
 import safetensors.numpy
 from jax.experimental.compilation_cache import compilation_cache
 
-from adaptax import Spec, registry
+from adaptax import Spec, api, registry
 from adaptax.cli import main
 from adaptax.cli.options import field_texts
 
@@ -392,3 +392,11 @@ def test_bad_protocols(bandit: Path, capsys: pytest.CaptureFixture[str]) -> None
 def test_the_cache_is_used(cache: Path, bandit: Path) -> None:
     assert jax.config.jax_compilation_cache_dir == str(cache)
     assert any(cache.iterdir())
+
+
+def test_a_task_field_with_a_default_may_be_left_out() -> None:
+    for settings, expected in (({}, False), ({"dense": True}, True)):
+        task = api.make_task(api.benchmark("sparse-navigation", **settings), {"goal": [0.0, 1.0]})
+        assert bool(task.dense) == expected and task.dense.dtype == bool
+    given = api.make_task(api.benchmark("sparse-navigation"), {"goal": [0.0, 1.0], "dense": True})
+    assert bool(given.dense)

@@ -23,7 +23,7 @@ from adaptax.run.collect import collect, streams_of
 from adaptax.run.iterate import Progress, begin, meta_iteration
 from adaptax.run.shard import mesh_of
 from adaptax.run.train import Settings, root_keys, train
-from adaptax.types import UNSEEN, Algorithm, Benchmark, Trial
+from adaptax.types import UNSEEN, Algorithm, Benchmark, TaskSet, Trial
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -39,6 +39,9 @@ SHRUNK = {"tasks": 4, "streams": 2, "epochs": 2, "minibatches": 2, "step_size": 
 SHRUNK |= {"conjugate_gradients": 2, "damping": 0.1}
 OWN = {"reptile": {"step_size": 0.01}}  # Adam's steps are of this size whatever the gradient, rounding included
 ALGORITHMS = list(registry.ALGORITHMS)
+
+# Algorithms that keep something of every task of a finite training set: they get the first tasks of the split.
+FINITE = ("maesn",)
 
 # Variants by a value of an algorithm that is tested anyway: where compilation is long, only in the whole suite.
 VARIANTS = ("fomaml", "anil", "meta-sgd", "boil", "e-maml", "cavia")
@@ -69,6 +72,7 @@ ADAPTED_POLICY = (
 # Leaves of the parameters that `update` leaves as they are, by the beginning of their path: what is not learned.
 STILL: dict[str, tuple[str, ...]] = {name: (".step_sizes",) for name in ("maml", "fomaml", "anil")}
 STILL["cavia"] = (".context",)  # every lifetime begins with zeros
+STILL["maesn"] = (".policy.context",)  # the latent takes its place
 # On a bandit a feed-forward network without initial biases sees a constant zero: only its last bias can move.
 DEAD = tuple(f"{p}.network[{leaf}" for p in (".policy", ".step_sizes", "") for leaf in ("0]", "1].weight"))
 STILL_ON = {(name, "bandit"): DEAD for name in ADAPTED_POLICY}
@@ -76,7 +80,7 @@ STILL_ON["promp", "bandit"] = (".network[0].weight",)  # tanh units have a slope
 STILL_ON["task-model", "bandit"] = tuple(f".{p}.network[0].weight" for p in ("policy", "offsets"))  # offsets are biases
 
 # Algorithms whose `divergence` is that of the step they take, which a search limits (tests/algorithms).
-SEARCHING = ("maml-trpo", "boil", "e-maml", "cavia")
+SEARCHING = ("maml-trpo", "boil", "e-maml", "cavia", "maesn")
 
 
 class Case(NamedTuple):
@@ -88,6 +92,8 @@ class Case(NamedTuple):
 
 def make(name: str, on: str, **hyperparameters: Any) -> tuple[Algorithm, Benchmark]:
     benchmark = registry.make_benchmark(on, SETTINGS[on])
+    if name in FINITE:
+        benchmark = benchmark._replace(train=TaskSet(benchmark.train.enumerate(jax.random.key(0), 5)[1]))
     known = {f.name: f.default for f in fields(registry.algorithm_entry(name).load())}
     wanted = {**SHRUNK, **OWN.get(name, {}), **FIELDS.get((name, on), {}), **hyperparameters}
     shrunk = {k: v for k, v in wanted.items() if k in known}

@@ -125,9 +125,11 @@ def load(
 
 
 def make_task(on: Benchmark, given: Mapping[str, Any]) -> Any:
-    """A task of `on` from its fields by name, checked against the names and shapes that its tasks have."""
+    """A task of `on` from its fields by name, checked against the names and shapes that its tasks have. A field that
+    has a default may be left out: it is then as in the test tasks."""
     like = jax.tree.map(lambda x: np.asarray(x)[0], on.test.enumerate(jax.random.key(0), 1)[1])
     shapes = ", ".join(f"{name} {list(x.shape)}" for name, x in task_fields(like).items())
+    given = {name: getattr(like, name) for name in like._field_defaults} | dict(given)
     for name in sorted(set(like._fields) ^ set(given)):
         raise UserError(
             f"the task {'has no' if name in given else 'lacks the'} field {name!r}; its fields are {shapes}"

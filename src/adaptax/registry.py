@@ -57,6 +57,10 @@ ALGORITHMS = {
         "adaptax.algorithms.promp:ProMP",
         "ProMP: the inner step is credited for its data; proximal outer steps (Rothfuss et al. 2019)",
     ),
+    "maesn": Entry(
+        "adaptax.algorithms.maesn:MAESN",
+        "MAESN: an episode's latent explores, its distribution adapts (Gupta et al. 2018), with TRPO",
+    ),
     "reptile": Entry(
         "adaptax.algorithms.reptile:Reptile",
         "Reptile: an initialisation that moves towards adapted parameters (Nichol et al. 2018)",
@@ -165,7 +169,10 @@ class Defaults(NamedTuple):
 
 
 _TRUST_REGION = ("maml-trpo", "boil", "e-maml")
-_BY_GRADIENT = ("maml", "fomaml", "anil", "meta-sgd", *_TRUST_REGION, "cavia", "promp", "reptile", "task-model")
+_BY_GRADIENT = (
+    *("maml", "fomaml", "anil", "meta-sgd", *_TRUST_REGION, "cavia"),
+    *("promp", "maesn", "reptile", "task-model"),
+)
 _GRADIENT = {"rounds": 4, "streams": 20}
 # Fresh trials instead of passes over old ones: collecting one costs a quarter of a pass over it.
 _TRIALS = {"tasks": 1024, "epochs": 1, "minibatches": 32, "hidden": 64, "learning_rate": 3e-3, "discount": 0.99}
@@ -180,6 +187,10 @@ DEFAULTS: dict[tuple[str, str], Defaults] = {
     **{(name, "navigation"): _POINT for name in ("maml", "fomaml", "anil", "meta-sgd", *_TRUST_REGION, "promp")},
     ("cavia", "navigation"): _POINT._replace(hyperparameters={"step_size": 1.0, "discount": 0.95}),
     ("reptile", "navigation"): _POINT._replace(hyperparameters={}),
+    # With learned step sizes the prior comes to cover less of the half circle (docs/algorithms/maesn.md).
+    ("maesn", "sparse-navigation"): Defaults(
+        {"learn_step_sizes": False, "later_step_scale": 0.8}, 300, {"rounds": 16, "streams": 20, "tasks": 20}
+    ),
     ("task-model", "clustered-navigation"): Defaults(_CLUSTERED, 250, {"rounds": 4, "streams": 10}),
 }
 

@@ -144,13 +144,25 @@ def test_staying_at_the_origin_scores_the_published_value() -> None:
     np.testing.assert_allclose(np.asarray(outcome.reward).sum(1).mean(), -40.08, atol=0.005)
 
 
+def test_dense_rewards_on_the_training_goals_only() -> None:
+    mixed = sparse_navigation(dense_training=True)
+    action = np.zeros((3, 2), np.float32)
+    for split, expected in (("train", -1.0), ("validation", 0.0), ("test", 0.0), ("paper", 0.0)):
+        task = jax.tree.map(lambda x: x[5], mixed.split(split).enumerate(jax.random.key(0), 10)[1])
+        np.testing.assert_allclose(walk(mixed, task, action).reward, expected, atol=1e-6)
+    np.testing.assert_array_equal(mixed.train.tasks.goal, sparse_navigation().train.tasks.goal)
+    for split in ("train", "test"):
+        assert sparse_navigation(dense=True).split(split).tasks.dense.all()
+        assert not sparse_navigation().split(split).tasks.dense.any()
+
+
 def test_sparse_navigation_against_numpy() -> None:
     generator = np.random.default_rng(0)
     sparse, dense = sparse_navigation(), sparse_navigation(dense=True)
     task = jax.tree.map(lambda leaf: leaf[0], sparse.test.enumerate(jax.random.key(0), 1)[1])
     goal = np.asarray(task.goal)
     actions = (10 * goal / np.linalg.norm(goal) * 0.1 + 0.5 * generator.normal(size=(40, 2))).astype(np.float32)
-    outcome, other = walk(sparse, task, actions), walk(dense, task, actions)
+    outcome, other = walk(sparse, task, actions), walk(dense, task._replace(dense=jnp.bool_(True)), actions)
     position, seen = np.zeros(2), set()
     for t, action in enumerate(actions):
         position = position + np.clip(0.1 * action, -0.1, 0.1)

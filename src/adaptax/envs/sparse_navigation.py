@@ -23,9 +23,10 @@ PAPER_TRAIN = 80  # the first goals of the shuffled hundred train, the last 20 t
 
 
 class SparseNavigationTask(NamedTuple):
-    """One goal."""
+    """One goal, and whether −‖s' − g‖ is paid in place of the sparse reward."""
 
     goal: Array  # float32 [2]
+    dense: Array = np.bool_(False)  # type: ignore[assignment]  # bool []
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,6 @@ class SparseNavigation:
     """The observation, and state, is the position: float32 [2]."""
 
     horizon: int
-    dense: bool
 
     @property
     def spec(self) -> Spec:
@@ -49,7 +49,7 @@ class SparseNavigation:
         offset = position - task.goal
         distance = jnp.sqrt(jnp.sum(offset * offset))
         near = distance <= RADIUS
-        reward = -distance if self.dense else jnp.where(near, 1.0 - distance, jnp.float32(0))
+        reward = jnp.where(task.dense, -distance, jnp.where(near, 1.0 - distance, jnp.float32(0)))
         return position, Outcome(position, reward, success=near)
 
 
@@ -62,10 +62,13 @@ def half_circle_goals() -> np.ndarray:
 
 
 def sparse_navigation(
-    horizon: int = 20, dense: bool = False, goals: Literal["held-out", "paper"] = "held-out"
+    horizon: int = 20,
+    dense: bool = False,
+    dense_training: bool = False,
+    goals: Literal["held-out", "paper"] = "held-out",
 ) -> Benchmark:
-    """The sparse point robot, episodes of `horizon` steps; `dense` pays −‖s' − g‖ instead, as PEARL trains
-    on.
+    """The sparse point robot, episodes of `horizon` steps; `dense` pays −‖s' − g‖ instead, and `dense_training` does
+    so on the training goals only: what an agent learns from dense rewards is judged by sparse ones (MAESN).
 
     The last 20 goals are the published test goals and are never trained on. The paper has no validation
     goals: with `goals="held-out"` the 80 published training goals are divided into 70 for training and 10 for
@@ -77,15 +80,18 @@ def sparse_navigation(
         raise UserError(f"goals is {goals!r}; it must be 'held-out' or 'paper'")
     points = half_circle_goals()
 
-    def tasks(part: slice) -> TaskSet:
-        return TaskSet(SparseNavigationTask(jnp.asarray(points[part])))
+    def tasks(part: slice, dense: bool = dense) -> TaskSet:
+        goal = jnp.asarray(points[part])
+        return TaskSet(SparseNavigationTask(goal, jnp.full(goal.shape[:1], dense)))
 
     paper = tasks(slice(0, PAPER_TRAIN))
     kind = "dense" if dense else "sparse"
     describe = f"{kind} return per episode of {horizon} steps on the 20 unseen published goals"
+    if dense_training and not dense:
+        describe += ", after training on dense rewards"
     return Benchmark(
-        SparseNavigation(horizon, dense),
-        train=paper if goals == "paper" else tasks(slice(0, 70)),
+        SparseNavigation(horizon),
+        train=tasks(slice(0, PAPER_TRAIN if goals == "paper" else 70), dense or dense_training),
         validation=tasks(slice(70, PAPER_TRAIN)),
         test=tasks(slice(PAPER_TRAIN, 100)),
         named={"paper": paper},
