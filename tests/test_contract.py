@@ -63,7 +63,7 @@ EVERY = [
 ADAPTED_POLICY = (
     *("maml", "fomaml", "anil", "meta-sgd"),
     *("maml-trpo", "boil", "e-maml", "cavia"),
-    *("promp", "reptile", "task-model"),
+    *("promp", "reptile", "mmaml", "task-model"),
 )
 
 # Leaves of the parameters that `update` leaves as they are, by the beginning of their path: what is not learned.
@@ -73,6 +73,7 @@ STILL["cavia"] = (".context",)  # every lifetime begins with zeros
 DEAD = tuple(f"{p}.network[{leaf}" for p in (".policy", ".step_sizes", "") for leaf in ("0]", "1].weight"))
 STILL_ON = {(name, "bandit"): DEAD for name in ADAPTED_POLICY}
 STILL_ON["promp", "bandit"] = (".network[0].weight",)  # tanh units have a slope at zero, so that their biases move
+STILL_ON["mmaml", "bandit"] = (".policy.network[0]", ".policy.network[1].weight", ".encoder", ".modulators")
 STILL_ON["task-model", "bandit"] = tuple(f".{p}.network[0].weight" for p in ("policy", "offsets"))  # offsets are biases
 
 # Algorithms whose `divergence` is that of the step they take, which a search limits (tests/algorithms).

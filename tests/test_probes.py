@@ -28,6 +28,7 @@ MUST_PASS = {
     "cavia": GRADIENT,
     "promp": GRADIENT,
     "reptile": GRADIENT,
+    "mmaml": GRADIENT,
     "task-model": GRADIENT,
 }
 _RL2 = {"tasks": 128, "hidden": 32, "learning_rate": 5e-3, "minibatches": 2, "entropy": 0.03, "discount": 1.0}
@@ -38,6 +39,7 @@ SETTINGS: dict[str, tuple[int, dict[str, Any]]] = {  # iterations and hyper-para
     **{name: (60, _SMALL) for name in ("maml", "fomaml", "anil", "meta-sgd")},
     **{name: (60, _TRUST) for name in ("maml-trpo", "boil", "e-maml", "cavia")},
     "promp": (60, _SMALL),
+    "mmaml": (60, _SMALL),
     "task-model": (60, _SMALL),
     "reptile": (60, {"tasks": 16, "streams": 10, "hidden": (16,), "inner_steps": 2, "step_size": 0.1}),
 }
