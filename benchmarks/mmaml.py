@@ -23,7 +23,7 @@ from adaptax import api, provenance
 
 NAME = "mmaml"
 # One gradient step in training, as MAML takes one: the step on the round that is encoded.
-OWN: dict[str, Any] = {"inner_steps": 0, "probing_step_size": 0.1, "step_size": 0.01}
+OWN: dict[str, Any] = {"inner_steps": 0, "probing_step_size": 0.02, "step_size": 0.02}
 
 
 def unmodulated(agent: api.Trained) -> api.Trained:

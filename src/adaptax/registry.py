@@ -180,7 +180,7 @@ _PULLS = {**_TRIALS, "trace": 0.9, "entropy": 0.1, "decay": 600}
 _PAIRS = {**_TRIALS, "trace": 0.3, "entropy": 0.03, "decay": 600, "network": "lstm", "head_hidden": 128, "pairs": True}
 _POINT = Defaults({"step_size": 0.5}, 300, {"rounds": 4, "streams": 40, "tasks": 40}, spread=True)
 _CLUSTERED = {"hidden": (64, 64), "streams": 10, "epochs": 5, "learning_rate": 3e-3, "decay": 250}
-_MODULATED = {**_CLUSTERED, "tasks": 20, "inner_steps": 0, "step_size": 0.01}
+_MODULATED = {**_CLUSTERED, "tasks": 20, "inner_steps": 0, "step_size": 0.02, "probing_step_size": 0.02}
 DEFAULTS: dict[tuple[str, str], Defaults] = {
     ("rl2", "bandit"): Defaults(_PULLS, 600, {"tasks": 1000}, spread=True),
     ("rl2", "tabular-mdp"): Defaults(_PAIRS, 600, {"tasks": 1000}, spread=True),

@@ -120,7 +120,7 @@ def test_the_first_round_makes_the_modulation_and_the_later_ones_keep_it() -> No
     start, probed, *stepped = lived(algorithm, params, trials)
     same(start.modulated.modulation, neutral(params.policy))
     transitions = algorithm._transitions(jax.tree.map(lambda x: x[0, 0], trials.rollouts))
-    close(probed.modulated.modulation, algorithm.modulation(params, transitions))
+    close(probed.modulated.modulation, algorithm.modulation(params, algorithm.encode(params, transitions)))
     before = probed
     for after in stepped:
         same(after.modulated.modulation, probed.modulated.modulation)
@@ -144,7 +144,8 @@ def test_the_outer_loss_is_that_of_the_deployed_lifetime(inner_steps: int) -> No
     algorithm, params, trials = prepared(("inner_steps", inner_steps))
     assert algorithm.plan.rounds == trials.rollouts.reward.shape[1] == inner_steps + 2
     lesson = jax.tree.map(lambda x: x[1], algorithm.lessons(trials))
-    loss, metrics = jax.jit(algorithm.loss)(params, lesson)
+    code = algorithm.encode(params, lesson.transitions)
+    loss, metrics = jax.jit(algorithm.loss)(params, code, lesson.rounds)
     assert abs(float(loss)) < 1e-5
     assert float(metrics["divergence"]) < 1e-9 and abs(float(metrics["divergence_before"])) < 1e-6
 

@@ -42,7 +42,7 @@ from ..nets.network import Network
 from ..nets.policy import Policy, PolicyParams
 from ..nets.recurrent import gru
 from ..ops import baseline, distributions, inner, policy_losses
-from ..ops.tasks import map_tasks, mean_gradient
+from ..ops.tasks import map_tasks
 from ..types import Array, Decision, Key, Memory, Metrics, Params, Plan, Rollout, Spec, Timestep, Trial, check_range
 
 
@@ -191,9 +191,11 @@ class MMAML:
         first = adapted.rounds == 0
         step_size = jnp.where(first, self.probing_step_size, self.step_size)
         stepped = self._step(adapted.modulated, step_size, self._batch(rollout))
-        modulation = jax.lax.cond(
-            first, lambda: self.modulation(params, self._transitions(rollout)), lambda: stepped.modulation
-        )
+
+        def probed() -> Modulation:
+            return self.modulation(params, self.encode(params, self._transitions(rollout)))
+
+        modulation = jax.lax.cond(first, probed, lambda: stepped.modulation)
         return self._acting(Modulated(stepped.prior, modulation), adapted.rounds + 1)
 
     def _acting(self, modulated: Modulated, rounds: Array) -> Adapted:
@@ -207,16 +209,17 @@ class MMAML:
         return jnp.concatenate([seen, done, rollout.reward[..., None], first[..., None]], axis=-1)
 
     def encode(self, params: MMAMLParams, transitions: Array) -> Array:
-        """υ [2 · encoder_hidden] from [B, T, ...]: where the GRUs of both directions end, mean over trajectories."""
-        forwards = jnp.swapaxes(transitions, 0, 1)
+        """υ [..., 2 · encoder_hidden] from [..., B, T, I]: where the GRUs of both directions end, mean over B."""
+        forwards = jnp.moveaxis(transitions, -2, 0)
         both = jnp.stack([forwards, forwards[::-1]])
-        memory = jnp.zeros((2, transitions.shape[0], self.encoder_hidden), transitions.dtype)
+        memory = jnp.zeros((2, *forwards.shape[1:-1], self.encoder_hidden), transitions.dtype)
         outputs, _ = jax.vmap(self._networks[0].unroll)(params.encoder, (memory,), both)
-        return jnp.mean(outputs[:, -1], axis=1).reshape(-1)
+        ends = jnp.mean(outputs[:, -1], axis=-2)
+        return jnp.concatenate([ends[0], ends[1]], axis=-1)
 
-    def modulation(self, params: MMAMLParams, transitions: Array) -> Modulation:
-        """τ from the probing round."""
-        outputs, _ = self._networks[1].apply(params.modulators, (), self.encode(params, transitions))
+    def modulation(self, params: MMAMLParams, code: Array) -> Modulation:
+        """τ from υ."""
+        outputs, _ = self._networks[1].apply(params.modulators, (), code)
         return modulation_of(outputs, self.hidden)
 
     def _step(self, modulated: Modulated, step_size: Array | float, batch: Batch) -> Modulated:
@@ -256,7 +259,7 @@ class MMAML:
 
         def improve(carry: tuple[MMAMLParams, Any], _: None) -> tuple[tuple[MMAMLParams, Any], Metrics]:
             params, optimizer = carry
-            slope, metrics = mean_gradient(self.loss, params, lessons)
+            slope, metrics = self.gradient(params, lessons)
             step, optimizer = self._optimizer.update(slope, optimizer, params)
             metrics = jax.tree.map(jnp.mean, metrics) | {"gradient_norm": optax.tree.norm(slope)}
             stepped: Any = optax.apply_updates(params, step)
@@ -271,17 +274,32 @@ class MMAML:
         transitions = map_tasks(lambda trial: self._transitions(jax.tree.map(lambda x: x[0], trial.rollouts)), trials)
         return Lesson(rounds, transitions)
 
-    def loss(self, params: MMAMLParams, lesson: Lesson) -> tuple[Array, Metrics]:
-        """L_clip(θ_R, τ; D_R) + η KL(π_stored ‖ π) of one task, and its terms."""
+    def gradient(self, params: MMAMLParams, lessons: Lesson) -> tuple[MMAMLParams, Metrics]:
+        """The gradient of the mean loss over tasks, and the metrics [N].
+
+        Everything else is done task by task, but the encoder reads all tasks at once: its scan over time takes hardly
+        longer for all of them than for one.
+        """
+        codes, pull = jax.vjp(lambda p: self.encode(p, lessons.transitions), params)
+
+        def one(code: Array, rounds: Batch) -> Any:
+            return jax.grad(self.loss, argnums=(0, 1), has_aux=True)(params, code, rounds)
+
+        (slopes, toward_codes), metrics = map_tasks(one, codes, lessons.rounds)
+        (through,) = pull(toward_codes / codes.shape[0])
+        return jax.tree.map(lambda s, t: jnp.mean(s, axis=0) + t, slopes, through), metrics
+
+    def loss(self, params: MMAMLParams, code: Array, rounds: Batch) -> tuple[Array, Metrics]:
+        """L_clip(θ_R, τ; D_R) + η KL(π_stored ‖ π) of one task from its υ and its rounds [R, ...], and its terms."""
         modulated, moved = Modulated(params.policy, neutral(params.policy)), jnp.zeros((), jnp.float32)
-        modulation = self.modulation(params, lesson.transitions)
+        modulation = self.modulation(params, code)
         for index in range(self.inner_steps + 1):
-            batch = jax.tree.map(lambda x, i=index: x[i], lesson.rounds)
+            batch = jax.tree.map(lambda x, i=index: x[i], rounds)
             current = self._policy.distribution(modulate(*modulated), batch.observation)
             moved += jnp.mean(batch.extras.distribution.divergence(current)) / (self.inner_steps + 1)
             step_size = self.step_size if index else self.probing_step_size
             modulated = Modulated(self._step(modulated, step_size, batch).prior, modulation)
-        last = jax.tree.map(lambda x: x[-1], lesson.rounds)
+        last = jax.tree.map(lambda x: x[-1], rounds)
         acted = self._policy.distribution(modulate(*modulated), last.observation)
         logs, stored = acted.log_probability(last.action), last.extras.log_probability
         loss = policy_losses.clipped_loss(logs, stored, last.advantage, self.clip) + self.penalty * moved
