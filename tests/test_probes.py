@@ -45,7 +45,8 @@ SETTINGS: dict[str, tuple[int, dict[str, Any]]] = {  # iterations and hyper-para
 }
 # Variants by a value of an algorithm that is probed anyway: only in the whole suite.
 SLOW = ("fomaml", "anil", "meta-sgd", "boil", "e-maml", "cavia")
-ONE_OF = {"maml-trpo": "first reward"}  # the probe that decides; the others only in the whole suite
+# The probe that decides; the others only in the whole suite.
+ONE_OF = {"maml-trpo": "first reward", "mmaml": "first reward"}
 CASES = [
     pytest.param(name, which, marks=[pytest.mark.slow] if name in SLOW or ONE_OF.get(name, which) != which else [])
     for name, passes in MUST_PASS.items()

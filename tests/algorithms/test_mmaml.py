@@ -138,7 +138,9 @@ def test_a_probing_round_without_a_step_is_only_encoded() -> None:
     assert np.abs(probed.policy.network[0].weight - params.policy.network[0].weight).max() > 1e-2
 
 
-@pytest.mark.parametrize("inner_steps", [0, 1, 2])
+@pytest.mark.parametrize(
+    "inner_steps", [1, pytest.param(0, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.slow)]
+)
 def test_the_outer_loss_is_that_of_the_deployed_lifetime(inner_steps: int) -> None:
     """At the parameters that collected, every ratio is 1 and no policy has moved: the loss is −mean(Â) = 0."""
     algorithm, params, trials = prepared(("inner_steps", inner_steps))
