@@ -46,11 +46,11 @@ class Seeds(NamedTuple):
     seconds: list[float]
 
 
-def train(name: str, options: Any) -> Seeds:
-    algorithm, own = TRAINED[name]
+def train(recipe: str, name: str, algorithm: str, own: Mapping[str, Any], options: Any) -> Seeds:
+    """Agents trained under `name` with what they share and `own` hyper-parameters, in run directories of `recipe`."""
     agents, seconds = [], []
     for seed in range(options.seed, options.seed + options.seeds):
-        out = RUNS / f"{NAME}-{name}-seed{seed}"
+        out = RUNS / f"{recipe}-{name}-seed{seed}"
         resume = (out / "checkpoints").exists()
         if options.evaluate_only:
             agents.append(api.load(out))
@@ -130,7 +130,7 @@ def main() -> None:
     options = arguments(__doc__ or "").parse_args()
     if "--seeds" not in sys.argv:
         options.seeds = 2
-    trained = {name: train(name, options) for name in TRAINED}
+    trained = {name: train(NAME, name, *TRAINED[name], options) for name in TRAINED}
     agents = trained["task-model"].agents
     model, maml = judged(agents), judged(trained["maml"].agents)
     rows = rows_of(model, maml)

@@ -38,6 +38,7 @@ SHRUNK = {"tasks": 4, "streams": 2, "epochs": 2, "minibatches": 2, "step_size": 
 # A few well-conditioned iterations: many, on a batch of a few steps, amplify rounding.
 SHRUNK |= {"conjugate_gradients": 2, "damping": 0.1}
 OWN = {"reptile": {"step_size": 0.01}}  # Adam's steps are of this size whatever the gradient, rounding included
+OWN["mmaml"] = {"encoder_hidden": 4}  # among thousands of weights some gradient is near zero: see above
 ALGORITHMS = list(registry.ALGORITHMS)
 
 # Algorithms that keep something of every task of a finite training set: they get the first tasks of the split.
@@ -66,7 +67,7 @@ EVERY = [
 ADAPTED_POLICY = (
     *("maml", "fomaml", "anil", "meta-sgd"),
     *("maml-trpo", "boil", "e-maml", "cavia"),
-    *("promp", "reptile", "task-model"),
+    *("promp", "reptile", "mmaml", "task-model"),
 )
 
 # Leaves of the parameters that `update` leaves as they are, by the beginning of their path: what is not learned.
@@ -77,6 +78,7 @@ STILL["maesn"] = (".policy.context",)  # the latent takes its place
 DEAD = tuple(f"{p}.network[{leaf}" for p in (".policy", ".step_sizes", "") for leaf in ("0]", "1].weight"))
 STILL_ON = {(name, "bandit"): DEAD for name in ADAPTED_POLICY}
 STILL_ON["promp", "bandit"] = (".network[0].weight",)  # tanh units have a slope at zero, so that their biases move
+STILL_ON["mmaml", "bandit"] = (".policy.network[0]", ".policy.network[1].weight", ".encoder", ".modulators")
 STILL_ON["task-model", "bandit"] = tuple(f".{p}.network[0].weight" for p in ("policy", "offsets"))  # offsets are biases
 
 # Algorithms whose `divergence` is that of the step they take, which a search limits (tests/algorithms).

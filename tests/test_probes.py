@@ -29,6 +29,7 @@ MUST_PASS = {
     "promp": GRADIENT,
     "maesn": GRADIENT,
     "reptile": GRADIENT,
+    "mmaml": GRADIENT,
     "task-model": GRADIENT,
 }
 _RL2 = {"tasks": 128, "hidden": 32, "learning_rate": 5e-3, "minibatches": 2, "entropy": 0.03, "discount": 1.0}
@@ -39,6 +40,7 @@ SETTINGS: dict[str, tuple[int, dict[str, Any]]] = {  # iterations and hyper-para
     **{name: (60, _SMALL) for name in ("maml", "fomaml", "anil", "meta-sgd")},
     **{name: (60, _TRUST) for name in ("maml-trpo", "boil", "e-maml", "cavia")},
     "promp": (60, _SMALL),
+    "mmaml": (60, _SMALL),
     "task-model": (60, _SMALL),
     "maesn": (100, {"tasks": 16, "streams": 10, "hidden": (16,), "step_size": 0.5}),
     "reptile": (60, {"tasks": 16, "streams": 10, "hidden": (16,), "inner_steps": 2, "step_size": 0.1}),
@@ -47,6 +49,8 @@ SETTINGS: dict[str, tuple[int, dict[str, Any]]] = {  # iterations and hyper-para
 SLOW = ("fomaml", "anil", "meta-sgd", "boil", "e-maml", "cavia")
 FINITE = ("maesn",)  # algorithms that keep something of every task of a finite training set
 ONE_OF = {"maml-trpo": "first reward"}  # the probe that decides; the others only in the whole suite
+# The probe that decides; the others only in the whole suite.
+ONE_OF = {"maml-trpo": "first reward", "mmaml": "first reward"}
 CASES = [
     pytest.param(name, which, marks=[pytest.mark.slow] if name in SLOW or ONE_OF.get(name, which) != which else [])
     for name, passes in MUST_PASS.items()

@@ -43,18 +43,49 @@ def meta_batch(name: str, **fields: Any) -> tuple[Any, Any, Any]:
 )
 def test_the_meta_gradient_against_central_differences(name: str, fields: dict[str, Any]) -> None:
     algorithm, params, rounds = meta_batch(name, **fields)
+    loss = lambda params: jnp.mean(jax.vmap(lambda r: algorithm.loss(params, r)[0])(rounds))  # noqa: E731
+    agrees_with_central_differences(loss, jax.grad(loss), params)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"penalty": 0.3},
+        pytest.param({"inner_steps": 0, "penalty": 0.3}, marks=pytest.mark.slow),
+        pytest.param({"inner_steps": 2, "probing_step_size": 0.0}, marks=pytest.mark.slow),
+    ],
+)
+def test_the_meta_gradient_of_mmaml(fields: dict[str, Any]) -> None:
+    """Through the inner steps to the encoder, the maps to the modulation, and the prior."""
+    benchmark = registry.make_benchmark("clustered-navigation", {"horizon": 6})
+    given = {**SMALL, "probing_step_size": 0.3, "encoder_hidden": 3, **fields}
+    algorithm: Any = registry.make_algorithm("mmaml", None, benchmark.spec, given)
+    state, trials = collected(algorithm, benchmark, noise=0.2)
+    with jax.enable_x64(True):
+        params, trials = widened((state.params, trials))
+        lessons = jax.jit(algorithm.lessons)(trials)
+
+        def one(params: Any, lesson: Any) -> Any:
+            return algorithm.loss(params, algorithm.encode(params, lesson.transitions), lesson.rounds)[0]
+
+        def loss(params: Any) -> Any:
+            return jnp.mean(jax.vmap(lambda lesson: one(params, lesson))(lessons))
+
+        agrees_with_central_differences(loss, lambda params: algorithm.gradient(params, lessons)[0], params)
+
+
+def agrees_with_central_differences(loss: Any, gradient: Any, params: Any) -> None:
+    """`gradient` near `params` in random directions, everything in double precision."""
     with jax.enable_x64(True):
         flat, unravel = ravel_pytree(params)
         assert flat.dtype == jnp.float64
-
-        @jax.jit
-        def loss(flat: Any) -> Any:
-            return jnp.mean(jax.vmap(lambda r: algorithm.loss(unravel(flat), r)[0])(rounds))
-
+        value = jax.jit(lambda flat: loss(unravel(flat)))
         # Not at the policy that collected: a ratio of 1 sits between the branches of the clipped loss.
         flat = flat + 1e-3 * np.random.default_rng(1).normal(size=flat.size)
-        slope = jax.jit(jax.grad(loss))(flat)
+        slopes = jax.jit(lambda flat: gradient(unravel(flat)))(flat)
+        assert all(np.any(slope != 0) for slope in jax.tree.leaves(slopes) if slope.size)
+        slope, _ = ravel_pytree(slopes)
         for direction in np.random.default_rng(0).normal(size=(6, flat.size)):
             width = 1e-6
-            numeric = (loss(flat + width * direction) - loss(flat - width * direction)) / (2 * width)
+            numeric = (value(flat + width * direction) - value(flat - width * direction)) / (2 * width)
             assert float(slope @ direction) == pytest.approx(float(numeric), rel=1e-6, abs=1e-8)

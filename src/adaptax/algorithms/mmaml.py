@@ -1,0 +1,312 @@
+"""MMAML: multimodal MAML, in its form for reinforcement learning (Vuorio et al. 2019).
+
+MAML's one initialisation has to lie between the modes of the tasks. MMAML modulates it: the prior policy π_θ meets a
+task and acts for a round D₀, which serves two purposes,
+
+    first step       θ₁ = θ − α₀ ∇_θ L(θ; D₀)                 of the policy that acted, so without modulation
+    encoding         υ = mean over trajectories of [GRU→(D₀), GRU←(D₀)]
+    modulation       τ = (γ_l, β_l) for each hidden layer l,  γ_l = 1 + A_l υ + a_l,  β_l = B_l υ + b_l
+    FiLM             h_l = act(γ_l ⊙ (W_l h_{l−1} + c_l) + β_l)
+
+and after which π(· ; θ₁, τ) acts. Further steps keep τ and move θ, each by the round D_r in which π(· ; θ_r, τ) acted:
+
+    inner            θ_{r+1} = θ_r − α ∇_θ L(θ_r, τ; D_r),    L = −mean( π(a|s) / π_stored(a|s) Â )
+    outer            several Adam steps on the mean over tasks of
+                     L_clip(θ_R, τ; D_R) + η mean over the rounds before of KL( π_stored ‖ π )
+
+with Â standardised advantages over the linear feature baseline. As in the paper that is ProMP (Rothfuss et al. 2019)
+with a modulated policy: only the last round has a clipped loss. Every Adam step encodes D₀ and takes the inner steps
+again, so that gradients reach the GRU, A, B and θ through the exact steps (`ops.inner`; τ is a parameter whose step
+size is 0). θ has no clipped loss of its own on D₀.
+
+In the names below: `prior` is θ_r, `policy` the modulated policy that acts, `modulation` τ, α₀ `probing_step_size`
+and α `step_size`. `inner_steps` counts the steps after the one on D₀: the authors' code takes two in all, which is
+`inner_steps` 1.
+
+What we do differently: the GRU reads in both directions (in the authors' code for reinforcement learning in one; it has
+layers of units around the mean over trajectories, here the maps A and B are linear in it), and reads along a stream,
+where a flag marks the start of an episode. A and B start at zero, so that τ starts neutral. FiLM is the only
+modulation: the paper's others, a sigmoid gate and softmax attention, did worse there. η and α are fixed.
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from ..nets.film import Modulation, modulate, modulation_of, neutral
+from ..nets.mlp import mlp
+from ..nets.network import Network
+from ..nets.policy import Policy, PolicyParams
+from ..nets.recurrent import gru
+from ..ops import baseline, distributions, inner, policy_losses
+from ..ops.tasks import map_tasks
+from ..types import Array, Decision, Key, Memory, Metrics, Params, Plan, Rollout, Spec, Timestep, Trial, check_range
+
+
+class MMAMLParams(NamedTuple):
+    policy: PolicyParams  # θ
+    encoder: Params  # the GRU forwards and backwards: leaves [2, ...]
+    modulators: Params  # A, B, and their biases
+
+
+class Modulated(NamedTuple):
+    """What an inner step sees: the parameters that it moves, and those that it does not."""
+
+    prior: PolicyParams  # θ_r
+    modulation: Modulation  # τ
+
+
+class Adapted(NamedTuple):
+    """The policy to act with, what it is made of, and how many rounds there were."""
+
+    policy: PolicyParams
+    modulated: Modulated
+    rounds: Array
+
+
+class MMAMLState(NamedTuple):
+    params: MMAMLParams
+    optimizer: Any
+    iteration: Array
+
+
+class Extras(NamedTuple):
+    """The distribution that an action was drawn from, and the action's log-probability in it."""
+
+    log_probability: Array
+    distribution: distributions.Distribution
+
+
+class Batch(NamedTuple):
+    """One round as the losses see it: leaves [B, T, ...]."""
+
+    observation: Array
+    action: Array
+    extras: Extras
+    advantage: Array
+
+
+class Lesson(NamedTuple):
+    """What the outer loss sees of one task, or of all with a leading axis [N]."""
+
+    rounds: Batch  # leading axis [R]
+    transitions: Array  # of the probing round [B, T, ...]
+
+
+@dataclass(frozen=True)
+class MMAML:
+    """MAML whose initialisation is modulated by an encoding of the first round."""
+
+    spec: Spec
+    """What the environment looks like."""
+    tasks: int = 40
+    """Tasks per meta-iteration."""
+    streams: int = 20
+    """Trajectories per task and round."""
+    steps: int = 0
+    """Environment steps per trajectory and round; 0: one full-length trial of the benchmark's protocol."""
+    inner_steps: int = 1
+    """Gradient steps during meta-training, after the one on the probing round."""
+    step_size: float = 0.1
+    """α: the inner step size of the modulated policy."""
+    probing_step_size: float = 0.1
+    """α₀: the inner step size on the probing round, of the policy without modulation; 0: it is only encoded."""
+    encoder_hidden: int = 32
+    """Units of the encoder's GRU, in each direction."""
+    hidden: tuple[int, ...] = (64, 64)
+    """Hidden units of the policy's layers, all of which are modulated."""
+    discount: float = 0.99
+    """γ."""
+    trace: float = 1.0
+    """λ of the generalized advantage estimate."""
+    learning_rate: float = 1e-3
+    """Adam's step size in the outer loop."""
+    decay: int = 0
+    """Meta-iterations over which the outer step size goes linearly to zero; 0: never."""
+    epochs: int = 5
+    """Outer gradient steps on one meta-batch."""
+    clip: float = 0.2
+    """ε of the outer clipped probability ratio (it acts from the second epoch on)."""
+    penalty: float = 5e-4
+    """η: weight of the divergence from the policies that collected the data before the inner steps."""
+    gradient_clip: float = 1.0
+    """Largest global norm of an outer gradient."""
+    initial_std: float = 1.0
+    """Standard deviation of the actions before training (Box action spaces)."""
+    minimum_std: float = 0.1
+    """Floor under the standard deviation of the actions, adapted or not."""
+
+    def __post_init__(self) -> None:
+        for name in ("tasks", "streams", "epochs", "encoder_hidden"):
+            check_range(name, getattr(self, name), 1)
+        for name in ("steps", "inner_steps", "step_size", "probing_step_size", "decay", "penalty"):
+            check_range(name, getattr(self, name), 0)
+        for name in ("learning_rate", "gradient_clip", "clip", "initial_std", "minimum_std"):
+            check_range(name, getattr(self, name), 0, above=True)
+        for name in ("discount", "trace"):
+            check_range(name, getattr(self, name), 0, 1)
+        check_range("number of hidden layers", len(self.hidden), 1)  # else there is nothing to modulate
+        for width in self.hidden:
+            check_range("hidden", width, 1)
+        self._policy.check()
+
+    @property
+    def plan(self) -> Plan:
+        rounds = self.inner_steps + 2
+        steps = self.steps or self.spec.horizon * self.spec.episodes
+        return Plan(self.tasks, rounds, self.streams, steps, lifetime=rounds)
+
+    @property
+    def _policy(self) -> Policy:
+        return Policy(self.spec, self.hidden, self.initial_std, self.minimum_std)
+
+    @property
+    def _networks(self) -> tuple[Network, Network]:
+        """The GRU of one direction; A and B."""
+        seen = distributions.flat_size(self.spec.observation_space)
+        done = distributions.outputs_needed(self.spec.action_space)
+        encoder = gru(seen + done + 2, self.encoder_hidden)
+        return encoder, mlp((2 * self.encoder_hidden, 2 * sum(self.hidden)), last_scale=0.0)  # neutral at first
+
+    # --- how the agent faces one task ---
+
+    def begin(self, params: MMAMLParams, key: Key, index: Array) -> Adapted:
+        return self._acting(Modulated(params.policy, neutral(params.policy)), jnp.zeros((), jnp.int32))
+
+    def start(self, params: MMAMLParams) -> Memory:
+        return ()
+
+    def act(
+        self, params: MMAMLParams, adapted: Adapted, memory: Memory, timestep: Timestep, key: Key
+    ) -> tuple[Decision, Memory]:
+        policy = self._policy.distribution(adapted.policy, self._policy.observe(timestep.observation))
+        action = policy.sample(key)
+        return Decision(action, Extras(policy.log_probability(action), policy)), memory
+
+    def adapt(self, params: MMAMLParams, adapted: Adapted, rollout: Rollout, key: Key) -> Adapted:
+        """A gradient step of θ; after the first round the modulation as well."""
+        first = adapted.rounds == 0
+        step_size = jnp.where(first, self.probing_step_size, self.step_size)
+        stepped = self._step(adapted.modulated, step_size, self._batch(rollout))
+
+        def probed() -> Modulation:
+            return self.modulation(params, self.encode(params, self._transitions(rollout)))
+
+        modulation = jax.lax.cond(first, probed, lambda: stepped.modulation)
+        return self._acting(Modulated(stepped.prior, modulation), adapted.rounds + 1)
+
+    def _acting(self, modulated: Modulated, rounds: Array) -> Adapted:
+        return Adapted(modulate(*modulated), modulated, rounds)
+
+    def _transitions(self, rollout: Rollout) -> Array:
+        """What the encoder reads of a round: [B, T, observation + action + reward + first]."""
+        seen = self._policy.observe(rollout.timestep.observation)
+        done = distributions.flatten(self.spec.action_space, rollout.decision.action)
+        first = rollout.timestep.first.astype(seen.dtype)
+        return jnp.concatenate([seen, done, rollout.reward[..., None], first[..., None]], axis=-1)
+
+    def encode(self, params: MMAMLParams, transitions: Array) -> Array:
+        """υ [..., 2 · encoder_hidden] from [..., B, T, I]: where the GRUs of both directions end, mean over B."""
+        forwards = jnp.moveaxis(transitions, -2, 0)
+        both = jnp.stack([forwards, forwards[::-1]])
+        memory = jnp.zeros((2, *forwards.shape[1:-1], self.encoder_hidden), transitions.dtype)
+        outputs, _ = jax.vmap(self._networks[0].unroll)(params.encoder, (memory,), both)
+        ends = jnp.mean(outputs[:, -1], axis=-2)
+        return jnp.concatenate([ends[0], ends[1]], axis=-1)
+
+    def modulation(self, params: MMAMLParams, code: Array) -> Modulation:
+        """τ from υ."""
+        outputs, _ = self._networks[1].apply(params.modulators, (), code)
+        return modulation_of(outputs, self.hidden)
+
+    def _step(self, modulated: Modulated, step_size: Array | float, batch: Batch) -> Modulated:
+        """θ − α ∇_θ L(θ, τ; D), and τ."""
+        still = jax.tree.map(jnp.zeros_like, modulated)
+        moving = jax.tree.map(lambda p: jnp.full_like(p, step_size), modulated.prior)
+        return inner.gradient_step(self.inner_loss, modulated, still._replace(prior=moving), batch)
+
+    def _batch(self, rollout: Rollout) -> Batch:
+        observation = self._policy.observe(rollout.timestep.observation)
+        advantage = baseline.advantages(rollout, observation, self.discount, self.trace)
+        return Batch(observation, rollout.decision.action, rollout.decision.extras, advantage)
+
+    def inner_loss(self, modulated: Modulated, batch: Batch) -> Array:
+        """L(θ, τ; D) = −mean(π(a|s) / π_stored(a|s) Â)."""
+        logs = self._policy.distribution(modulate(*modulated), batch.observation).log_probability(batch.action)
+        return policy_losses.ratio_loss(logs, batch.extras.log_probability, batch.advantage)
+
+    # --- how meta-parameters learn from many tasks ---
+
+    def init(self, key: Key) -> MMAMLState:
+        policy_key, modulator_key, *encoder_keys = jax.random.split(key, 4)
+        encoder, modulators = self._networks
+        directions = jax.vmap(encoder.init)(jnp.stack(encoder_keys))
+        params = MMAMLParams(self._policy.init(policy_key), directions, modulators.init(modulator_key))
+        return MMAMLState(params, self._optimizer.init(params), jnp.zeros((), jnp.int32))
+
+    @property
+    def _optimizer(self) -> optax.GradientTransformation:
+        rate = self.learning_rate
+        if self.decay:
+            rate = optax.linear_schedule(self.learning_rate, 0.0, self.decay * self.epochs)
+        return optax.chain(optax.clip_by_global_norm(self.gradient_clip), optax.adam(rate))
+
+    def update(self, state: MMAMLState, trials: Trial, key: Key) -> tuple[MMAMLState, Metrics]:
+        lessons = self.lessons(trials)
+
+        def improve(carry: tuple[MMAMLParams, Any], _: None) -> tuple[tuple[MMAMLParams, Any], Metrics]:
+            params, optimizer = carry
+            slope, metrics = self.gradient(params, lessons)
+            step, optimizer = self._optimizer.update(slope, optimizer, params)
+            metrics = jax.tree.map(jnp.mean, metrics) | {"gradient_norm": optax.tree.norm(slope)}
+            stepped: Any = optax.apply_updates(params, step)
+            return (stepped, optimizer), metrics
+
+        (params, optimizer), metrics = jax.lax.scan(improve, (state.params, state.optimizer), length=self.epochs)
+        return MMAMLState(params, optimizer, state.iteration + 1), jax.tree.map(jnp.mean, metrics)
+
+    def lessons(self, trials: Trial) -> Lesson:
+        """What the loss needs of the trials [N, R, B, T], computed once for all epochs."""
+        rounds = map_tasks(lambda trial: jax.lax.map(self._batch, trial.rollouts), trials)
+        transitions = map_tasks(lambda trial: self._transitions(jax.tree.map(lambda x: x[0], trial.rollouts)), trials)
+        return Lesson(rounds, transitions)
+
+    def gradient(self, params: MMAMLParams, lessons: Lesson) -> tuple[MMAMLParams, Metrics]:
+        """The gradient of the mean loss over tasks, and the metrics [N].
+
+        Everything else is done task by task, but the encoder reads all tasks at once: its scan over time takes hardly
+        longer for all of them than for one.
+        """
+        codes, pull = jax.vjp(lambda p: self.encode(p, lessons.transitions), params)
+
+        def one(code: Array, rounds: Batch) -> Any:
+            return jax.grad(self.loss, argnums=(0, 1), has_aux=True)(params, code, rounds)
+
+        (slopes, toward_codes), metrics = map_tasks(one, codes, lessons.rounds)
+        (through,) = pull(toward_codes / codes.shape[0])
+        return jax.tree.map(lambda s, t: jnp.mean(s, axis=0) + t, slopes, through), metrics
+
+    def loss(self, params: MMAMLParams, code: Array, rounds: Batch) -> tuple[Array, Metrics]:
+        """L_clip(θ_R, τ; D_R) + η KL(π_stored ‖ π) of one task from its υ and its rounds [R, ...], and its terms."""
+        modulated, moved = Modulated(params.policy, neutral(params.policy)), jnp.zeros((), jnp.float32)
+        modulation = self.modulation(params, code)
+        for index in range(self.inner_steps + 1):
+            batch = jax.tree.map(lambda x, i=index: x[i], rounds)
+            current = self._policy.distribution(modulate(*modulated), batch.observation)
+            moved += jnp.mean(batch.extras.distribution.divergence(current)) / (self.inner_steps + 1)
+            step_size = self.step_size if index else self.probing_step_size
+            modulated = Modulated(self._step(modulated, step_size, batch).prior, modulation)
+        last = jax.tree.map(lambda x: x[-1], rounds)
+        acted = self._policy.distribution(modulate(*modulated), last.observation)
+        logs, stored = acted.log_probability(last.action), last.extras.log_probability
+        loss = policy_losses.clipped_loss(logs, stored, last.advantage, self.clip) + self.penalty * moved
+        return loss, {
+            "loss": loss,
+            "entropy": jnp.mean(acted.entropy()),
+            "divergence": policy_losses.approximate_divergence(logs, stored),
+            "divergence_before": moved,
+            "modulation": jnp.mean(jnp.stack([jnp.mean(jnp.abs(film.scale - 1)) for film in modulation])),
+        }
