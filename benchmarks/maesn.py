@@ -25,8 +25,8 @@ SETTINGS = {"dense_training": True, "goals": "paper"}
 ITERATIONS = 300
 SHARED = {"tasks": 20, "streams": 20, "hidden": (100, 100)}
 TRAINED = {
-    "MAESN": ("maesn", {"learn_step_sizes": False, "step_size": 0.5, "later_step_scale": 0.8}),
-    "MAESN, learned step sizes": ("maesn", {"learn_step_sizes": True, "step_size": 0.5, "later_step_scale": 0.8}),
+    "MAESN": ("maesn", {"learn_step_sizes": False, "step_size": 0.5, "later_step_scale": 0.9}),
+    "MAESN, learned step sizes": ("maesn", {"learn_step_sizes": True, "step_size": 0.5, "later_step_scale": 0.9}),
     "MAML": ("maml-trpo", {"step_size": 0.5}),
 }
 PROTOCOL = Protocol(tasks=20, rounds=16, streams=20, seed=1)

@@ -194,7 +194,7 @@ DEFAULTS: dict[tuple[str, str], Defaults] = {
     ("reptile", "navigation"): _POINT._replace(hyperparameters={}),
     # With learned step sizes the prior comes to cover less of the half circle (docs/algorithms/maesn.md).
     ("maesn", "sparse-navigation"): Defaults(
-        {"learn_step_sizes": False, "later_step_scale": 0.8}, 300, {"rounds": 16, "streams": 20, "tasks": 20}
+        {"learn_step_sizes": False, "later_step_scale": 0.9}, 300, {"rounds": 16, "streams": 20, "tasks": 20}
     ),
     ("mmaml", "clustered-navigation"): Defaults(_MODULATED, 250, {"rounds": 4, "streams": 10}),
     ("task-model", "clustered-navigation"): Defaults(_CLUSTERED, 250, {"rounds": 4, "streams": 10}),
