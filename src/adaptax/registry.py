@@ -61,6 +61,10 @@ ALGORITHMS = {
         "adaptax.algorithms.reptile:Reptile",
         "Reptile: an initialisation that moves towards adapted parameters (Nichol et al. 2018)",
     ),
+    "gmps": Entry(
+        "adaptax.algorithms.gmps:GMPS",
+        "GMPS: an initialisation whose inner step imitates experts of the training tasks (Mendonca et al. 2019)",
+    ),
     "task-model": Entry(
         "adaptax.algorithms.task_model:TaskModel",
         "task model: a probing round chooses where adaptation starts and how far it steps",
@@ -165,7 +169,7 @@ class Defaults(NamedTuple):
 
 
 _TRUST_REGION = ("maml-trpo", "boil", "e-maml")
-_BY_GRADIENT = ("maml", "fomaml", "anil", "meta-sgd", *_TRUST_REGION, "cavia", "promp", "reptile", "task-model")
+_BY_GRADIENT = ("maml", "fomaml", "anil", "meta-sgd", *_TRUST_REGION, "cavia", "promp", "gmps", "reptile", "task-model")
 _GRADIENT = {"rounds": 4, "streams": 20}
 # Fresh trials instead of passes over old ones: collecting one costs a quarter of a pass over it.
 _TRIALS = {"tasks": 1024, "epochs": 1, "minibatches": 32, "hidden": 64, "learning_rate": 3e-3, "discount": 0.99}
@@ -173,6 +177,7 @@ _PULLS = {**_TRIALS, "trace": 0.9, "entropy": 0.1, "decay": 600}
 _PAIRS = {**_TRIALS, "trace": 0.3, "entropy": 0.03, "decay": 600, "network": "lstm", "head_hidden": 128, "pairs": True}
 _POINT = Defaults({"step_size": 0.5}, 300, {"rounds": 4, "streams": 40, "tasks": 40}, spread=True)
 _CLUSTERED = {"hidden": (64, 64), "streams": 10, "epochs": 5, "learning_rate": 3e-3, "decay": 250}
+_GUIDED = {"tasks": 40, "streams": 5, "step_size": 0.5, "expert_iterations": 40}
 DEFAULTS: dict[tuple[str, str], Defaults] = {
     ("rl2", "bandit"): Defaults(_PULLS, 600, {"tasks": 1000}, spread=True),
     ("rl2", "tabular-mdp"): Defaults(_PAIRS, 600, {"tasks": 1000}, spread=True),
@@ -180,6 +185,7 @@ DEFAULTS: dict[tuple[str, str], Defaults] = {
     **{(name, "navigation"): _POINT for name in ("maml", "fomaml", "anil", "meta-sgd", *_TRUST_REGION, "promp")},
     ("cavia", "navigation"): _POINT._replace(hyperparameters={"step_size": 1.0, "discount": 0.95}),
     ("reptile", "navigation"): _POINT._replace(hyperparameters={}),
+    ("gmps", "sparse-navigation"): Defaults(_GUIDED, 60, _GRADIENT),
     ("task-model", "clustered-navigation"): Defaults(_CLUSTERED, 250, {"rounds": 4, "streams": 10}),
 }
 
