@@ -20,7 +20,7 @@ PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").r
 TAUGHT = [ROOT / "README.md", *(ROOT / "docs" / n for n in ("quickstart.md", "evaluation.md", "your_own.md"))]
 PAGE_OF = {"rl2": "rl2.md", **dict.fromkeys(("maml", "fomaml", "anil", "meta-sgd"), "maml.md")}
 PAGE_OF |= dict.fromkeys(("maml-trpo", "boil", "e-maml", "cavia"), "maml_trpo.md")
-PAGE_OF |= {"promp": "promp.md", "reptile": "reptile.md", "task-model": "task_model.md"}
+PAGE_OF |= {"promp": "promp.md", "reptile": "reptile.md", "task-model": "task_model.md", "gmps": "gmps.md"}
 
 
 def name(path: Path) -> str:
@@ -59,7 +59,7 @@ def test_every_algorithm_has_a_page() -> None:
         assert f"`{algorithm}`" in index
 
 
-@pytest.mark.parametrize("algorithm", ["rl2", "maml", "maml-trpo", "promp", "reptile", "task-model"])
+@pytest.mark.parametrize("algorithm", ["rl2", "maml", "maml-trpo", "promp", "gmps", "reptile", "task-model"])
 def test_hyperparameter_tables_show_the_defaults(algorithm: str) -> None:
     text = (ROOT / "docs" / "algorithms" / PAGE_OF[algorithm]).read_text("utf-8")
     table = text.partition("## Hyper-parameters")[2].partition("\n## ")[0]

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
-from probes import AFTER_A_ROUND, PROBES, Probe
+from probes import AFTER_A_ROUND, PROBES, Probe, finite
 
 from adaptax import registry
 from adaptax.run.evaluate import evaluate, protocol_of
@@ -27,6 +27,7 @@ MUST_PASS = {
     "e-maml": GRADIENT,
     "cavia": GRADIENT,
     "promp": GRADIENT,
+    "gmps": GRADIENT,
     "reptile": GRADIENT,
     "task-model": GRADIENT,
 }
@@ -38,11 +39,13 @@ SETTINGS: dict[str, tuple[int, dict[str, Any]]] = {  # iterations and hyper-para
     **{name: (60, _SMALL) for name in ("maml", "fomaml", "anil", "meta-sgd")},
     **{name: (60, _TRUST) for name in ("maml-trpo", "boil", "e-maml", "cavia")},
     "promp": (60, _SMALL),
+    "gmps": (60, {**_SMALL, "expert_iterations": 30, "expert_learning_rate": 1e-2, "batch": 40, "capacity": 400}),
     "task-model": (60, _SMALL),
     "reptile": (60, {"tasks": 16, "streams": 10, "hidden": (16,), "inner_steps": 2, "step_size": 0.1}),
 }
 # Variants by a value of an algorithm that is probed anyway: only in the whole suite.
 SLOW = ("fomaml", "anil", "meta-sgd", "boil", "e-maml", "cavia")
+FINITE = ("gmps",)  # needs a finite training set
 ONE_OF = {"maml-trpo": "first reward"}  # the probe that decides; the others only in the whole suite
 CASES = [
     pytest.param(name, which, marks=[pytest.mark.slow] if name in SLOW or ONE_OF.get(name, which) != which else [])
@@ -66,6 +69,8 @@ def score(algorithm: Algorithm, probe: Probe, params: Any, tasks: int = 400) -> 
 @pytest.mark.parametrize(("name", "which"), CASES)
 def test_probe(name: str, which: str) -> None:
     probe, (iterations, hyperparameters) = PROBES[which], SETTINGS[name]
+    if name in FINITE:
+        probe = finite(probe)
     algorithm = registry.make_algorithm(name, None, probe.benchmark.spec, hyperparameters)
     root = root_keys(0, 1)
     progress = jax.jit(lambda root: begin(algorithm, probe.benchmark, root))(root)

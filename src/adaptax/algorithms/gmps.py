@@ -19,7 +19,7 @@ are a bias that all tasks share, learned and adapted like the rest of θ (the pa
 
 S is a ring of the last `capacity` states of each task, float32 [K, capacity, O], in which trials are entered one after
 the other: a task that was drawn twice enters both of its trials. Only states are kept: experts do not change after
-their phase, so labels, made when a state is drawn, are those of the final expert even where it went before it was final.
+their phase, so that labels, made when a state is drawn, are always those of the final expert.
 
 Differences from the paper: experts are trained here, by PPO, not beforehand by soft actor-critic, and their data count
 as environment steps; S forgets; the inner ratio is clipped as PPO clips it; the standard deviation of the actions has a
@@ -47,7 +47,7 @@ class GMPSParams(NamedTuple):
 
 
 class GMPSAdapted(NamedTuple):
-    """The policy to act with, whether it is an expert, which `adapt` leaves as it is, and how many steps it took."""
+    """The policy to act with, whether it is an expert (which `adapt` leaves as it is), and how many steps it took."""
 
     policy: PolicyParams
     expert: Array
@@ -148,9 +148,8 @@ class GMPS:
             check_range(name, getattr(self, name), 1)
         for name in ("steps", "step_size", "later_step_scale"):
             check_range(name, getattr(self, name), 0)
-        for name in ("learning_rate", "expert_learning_rate", "gradient_clip", "clip", "inner_clip"):
-            check_range(name, getattr(self, name), 0, above=True)
-        for name in ("initial_std", "minimum_std"):
+        rates = ("learning_rate", "expert_learning_rate", "gradient_clip")
+        for name in (*rates, "clip", "inner_clip", "initial_std", "minimum_std"):
             check_range(name, getattr(self, name), 0, above=True)
         for name in ("discount", "trace"):
             check_range(name, getattr(self, name), 0, 1)
@@ -176,7 +175,7 @@ class GMPS:
     # --- how the agent faces one task ---
 
     def begin(self, params: GMPSParams, key: Key, index: Array) -> GMPSAdapted:
-        """θ; in the experts' phase the expert of a training task."""
+        """θ; in the experts' phase the expert, where the task is a training task."""
         expert = jnp.logical_and(jnp.logical_not(params.imitating), index >= 0)
         told = self.expert(params.experts, index)
         policy = jax.tree.map(lambda e, p: jnp.where(expert, e, p), told, params.policy)
@@ -219,7 +218,7 @@ class GMPS:
 
     def init(self, key: Key) -> GMPSState:
         policy_key, expert_key, context_key = jax.random.split(key, 3)
-        count, policy = self.spec.training_tasks, self._policy.init(policy_key)
+        count, policy = self.spec.training_tasks or 0, self._policy.init(policy_key)
         step_sizes = jax.tree.map(lambda p: jnp.full_like(p, self.step_size), policy)
         # Contexts that were all alike would be moved alike by what the tasks have in common.
         contexts = jax.random.normal(context_key, (count, self.context), jnp.float32)
@@ -267,8 +266,8 @@ class GMPS:
 
         carry = (state.params.experts, state.expert_optimizer)
         (experts, optimizer), metrics = jax.lax.scan(improve, carry, length=self.expert_epochs)
-        state = state._replace(params=state.params._replace(experts=experts), expert_optimizer=optimizer)
-        return state, jax.tree.map(jnp.mean, metrics)
+        params = state.params._replace(experts=experts)
+        return state._replace(params=params, expert_optimizer=optimizer), jax.tree.map(jnp.mean, metrics)
 
     def expert_loss(self, experts: PolicyParams, rounds: Batch, index: Array) -> tuple[Array, Metrics]:
         """L_clip of the expert of one task."""
@@ -300,9 +299,7 @@ class GMPS:
         action = self._policy.distribution(self.expert(experts, index), observation).mode()
         return Demonstration(observation, action, (held > 0).astype(jnp.float32))
 
-    def loss(
-        self, learned: tuple[PolicyParams, PolicyParams], before: Batch, shown: Demonstration
-    ) -> tuple[Array, Metrics]:
+    def loss(self, learned: tuple[PolicyParams, ...], before: Batch, shown: Demonstration) -> tuple[Array, Metrics]:
         """−mean(log π_θ'(a*|s)) of one task, θ' from θ and α (`learned`) and the round before."""
         policy, step_sizes = learned
         if not self.learn_step_sizes:
