@@ -11,13 +11,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from adaptax.types import Benchmark, Outcome, Spec, TaskDistribution
+from adaptax.types import Benchmark, Outcome, Spec, TaskDistribution, TaskSet
 
 
 class Probe(NamedTuple):
     benchmark: Benchmark
     optimum: float
     chance: float  # the return of uniform actions, or of the best agent that lacks what is probed
+    goals: int  # how many tasks there are
 
 
 class Goal(NamedTuple):
@@ -70,9 +71,16 @@ def benchmark(environment: Choice, goals: int) -> Benchmark:
     return Benchmark(environment, tasks, tasks, tasks)
 
 
+def finite(probe: Probe) -> Probe:
+    """The same with a finite training set, for algorithms that keep something of every training task."""
+    goals = TaskSet(Goal(jnp.arange(probe.goals, dtype=jnp.int32)))
+    return probe._replace(benchmark=probe.benchmark._replace(train=goals))
+
+
 def probe(optimum: float, chance: float, goals: int | None = None, **settings: Any) -> Probe:
     environment = Choice(**settings)
-    return Probe(benchmark(environment, environment.arms if goals is None else goals), optimum, chance)
+    goals = environment.arms if goals is None else goals
+    return Probe(benchmark(environment, goals), optimum, chance, goals)
 
 
 PROBES = {

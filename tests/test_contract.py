@@ -20,7 +20,7 @@ import pytest
 from adaptax import registry
 from adaptax.run import checkpoint
 from adaptax.run.collect import collect, streams_of
-from adaptax.run.iterate import Progress, begin, meta_iteration
+from adaptax.run.iterate import Progress, begin, many, meta_iteration
 from adaptax.run.shard import mesh_of
 from adaptax.run.train import Settings, root_keys, train
 from adaptax.types import UNSEEN, Algorithm, Benchmark, TaskSet, Trial
@@ -37,12 +37,14 @@ FIELDS = {("rl2", "tabular-mdp"): {"network": "lstm", "pairs": True, "head_hidde
 SHRUNK = {"tasks": 4, "streams": 2, "epochs": 2, "minibatches": 2, "step_size": 0.5}
 # A few well-conditioned iterations: many, on a batch of a few steps, amplify rounding.
 SHRUNK |= {"conjugate_gradients": 2, "damping": 0.1}
-OWN = {"reptile": {"step_size": 0.01}}  # Adam's steps are of this size whatever the gradient, rounding included
+OWN: dict[str, dict[str, Any]] = {}
+OWN["reptile"] = {"step_size": 0.01}  # Adam's steps are of this size whatever the gradient, rounding included
+OWN["gmps"] = {"expert_iterations": 1, "expert_epochs": 2, "adam_steps": 2, "batch": 8, "capacity": 32}
 OWN["mmaml"] = {"encoder_hidden": 4}  # among thousands of weights some gradient is near zero: see above
+# Algorithms that keep something of every training task: they get a few tasks of a benchmark that draws them afresh.
+FINITE = ("maesn", "gmps")
+BEFORE = {"gmps": 1}  # iterations before what is tested begins: those of the experts are tested in tests/algorithms
 ALGORITHMS = list(registry.ALGORITHMS)
-
-# Algorithms that keep something of every task of a finite training set: they get the first tasks of the split.
-FINITE = ("maesn",)
 
 # Variants by a value of an algorithm that is tested anyway: where compilation is long, only in the whole suite.
 VARIANTS = ("fomaml", "anil", "meta-sgd", "boil", "e-maml", "cavia")
@@ -67,16 +69,18 @@ EVERY = [
 ADAPTED_POLICY = (
     *("maml", "fomaml", "anil", "meta-sgd"),
     *("maml-trpo", "boil", "e-maml", "cavia"),
-    *("promp", "reptile", "mmaml", "task-model"),
+    *("promp", "gmps", "reptile", "mmaml", "task-model"),
 )
 
 # Leaves of the parameters that `update` leaves as they are, by the beginning of their path: what is not learned.
 STILL: dict[str, tuple[str, ...]] = {name: (".step_sizes",) for name in ("maml", "fomaml", "anil")}
 STILL["cavia"] = (".context",)  # every lifetime begins with zeros
 STILL["maesn"] = (".policy.context",)  # the latent takes its place
+STILL["gmps"] = (".experts", ".imitating")  # after their phase
 # On a bandit a feed-forward network without initial biases sees a constant zero: only its last bias can move.
 DEAD = tuple(f"{p}.network[{leaf}" for p in (".policy", ".step_sizes", "") for leaf in ("0]", "1].weight"))
 STILL_ON = {(name, "bandit"): DEAD for name in ADAPTED_POLICY}
+STILL_ON["gmps", "bandit"] = (*DEAD, ".policy.context", ".step_sizes.context")
 STILL_ON["promp", "bandit"] = (".network[0].weight",)  # tanh units have a slope at zero, so that their biases move
 STILL_ON["mmaml", "bandit"] = (".policy.network[0]", ".policy.network[1].weight", ".encoder", ".modulators")
 STILL_ON["task-model", "bandit"] = tuple(f".{p}.network[0].weight" for p in ("policy", "offsets"))  # offsets are biases
@@ -95,7 +99,7 @@ class Case(NamedTuple):
 def make(name: str, on: str, **hyperparameters: Any) -> tuple[Algorithm, Benchmark]:
     benchmark = registry.make_benchmark(on, SETTINGS[on])
     if name in FINITE:
-        benchmark = benchmark._replace(train=TaskSet(benchmark.train.enumerate(jax.random.key(0), 5)[1]))
+        benchmark = benchmark._replace(train=TaskSet(benchmark.train.sample(jax.random.key(5), 6)[1]))
     known = {f.name: f.default for f in fields(registry.algorithm_entry(name).load())}
     wanted = {**SHRUNK, **OWN.get(name, {}), **FIELDS.get((name, on), {}), **hyperparameters}
     shrunk = {k: v for k, v in wanted.items() if k in known}
@@ -118,6 +122,9 @@ def collector(algorithm: Algorithm, benchmark: Benchmark) -> Callable[..., Any]:
 def case(name: str, on: str) -> Case:
     algorithm, benchmark = make(name, on)
     progress = jax.jit(lambda root: begin(algorithm, benchmark, root))(root_keys(0, 1))
+    if name in BEFORE:
+        iterate = many(meta_iteration(algorithm, benchmark), BEFORE[name])
+        progress, _ = jax.jit(iterate)(progress, root_keys(0, 1), np.int32(BEFORE[name]))
     trials = collector(algorithm, benchmark)(progress, jax.random.key(1))
     return Case(algorithm, benchmark, progress, trials)
 
@@ -188,7 +195,7 @@ def test_every_parameter_that_should_move_moves(name: str, on: str) -> None:
 def test_the_update_sees_the_policy_that_acted(name: str, on: str) -> None:
     """With one epoch in one piece the recomputed probability ratio is exactly 1, after adaptation and memory: a
     divergence of 0. (Without the inner step it would be 1e-3 here, with a wrong memory more.)"""
-    algorithm, _ = make(name, on, epochs=1, minibatches=1)
+    algorithm, _ = make(name, on, epochs=1, minibatches=1, adam_steps=1)
     _, _, progress, trials = case(name, on)
     _, metrics = jax.jit(algorithm.update)(progress.state, trials, jax.random.key(2))
     assert 0 <= metrics["divergence"] < 1e-9

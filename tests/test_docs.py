@@ -24,6 +24,7 @@ PAGE_OF |= {
     "promp": "promp.md",
     "maesn": "maesn.md",
     "mmaml": "mmaml.md",
+    "gmps": "gmps.md",
     "reptile": "reptile.md",
     "task-model": "task_model.md",
 }
@@ -65,7 +66,10 @@ def test_every_algorithm_has_a_page() -> None:
         assert f"`{algorithm}`" in index
 
 
-@pytest.mark.parametrize("algorithm", ["rl2", "maml", "maml-trpo", "promp", "maesn", "mmaml", "reptile", "task-model"])
+@pytest.mark.parametrize(
+    "algorithm",
+    ["rl2", "maml", "maml-trpo", "promp", "maesn", "gmps", "mmaml", "reptile", "task-model"],
+)
 def test_hyperparameter_tables_show_the_defaults(algorithm: str) -> None:
     text = (ROOT / "docs" / "algorithms" / PAGE_OF[algorithm]).read_text("utf-8")
     table = text.partition("## Hyper-parameters")[2].partition("\n## ")[0]

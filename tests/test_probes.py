@@ -7,13 +7,13 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
-from probes import AFTER_A_ROUND, PROBES, Goal, Probe
+from probes import AFTER_A_ROUND, PROBES, Probe, finite
 
 from adaptax import registry
 from adaptax.run.evaluate import evaluate, protocol_of
 from adaptax.run.iterate import begin, many, meta_iteration
 from adaptax.run.train import root_keys
-from adaptax.types import Algorithm, TaskSet
+from adaptax.types import Algorithm
 
 GRADIENT = ("one task", "visible", "first reward", "nothing")
 MUST_PASS = {
@@ -28,6 +28,7 @@ MUST_PASS = {
     "cavia": GRADIENT,
     "promp": GRADIENT,
     "maesn": GRADIENT,
+    "gmps": GRADIENT,
     "reptile": GRADIENT,
     "mmaml": GRADIENT,
     "task-model": GRADIENT,
@@ -41,14 +42,14 @@ SETTINGS: dict[str, tuple[int, dict[str, Any]]] = {  # iterations and hyper-para
     **{name: (60, _TRUST) for name in ("maml-trpo", "boil", "e-maml", "cavia")},
     "promp": (60, _SMALL),
     "mmaml": (60, _SMALL),
+    "gmps": (60, {**_SMALL, "expert_iterations": 30, "expert_learning_rate": 1e-2, "batch": 40, "capacity": 400}),
     "task-model": (60, _SMALL),
     "maesn": (100, {"tasks": 16, "streams": 10, "hidden": (16,), "step_size": 0.5}),
     "reptile": (60, {"tasks": 16, "streams": 10, "hidden": (16,), "inner_steps": 2, "step_size": 0.1}),
 }
 # Variants by a value of an algorithm that is probed anyway: only in the whole suite.
 SLOW = ("fomaml", "anil", "meta-sgd", "boil", "e-maml", "cavia")
-FINITE = ("maesn",)  # algorithms that keep something of every task of a finite training set
-ONE_OF = {"maml-trpo": "first reward"}  # the probe that decides; the others only in the whole suite
+FINITE = ("maesn", "gmps")  # algorithms that keep something of every task of a finite training set
 # The probe that decides; the others only in the whole suite.
 ONE_OF = {"maml-trpo": "first reward", "mmaml": "first reward"}
 CASES = [
@@ -63,12 +64,6 @@ def test_every_algorithm_says_what_it_must_pass() -> None:
     assert set(MUST_PASS) == set(SETTINGS) == set(registry.ALGORITHMS)
 
 
-def every_goal(probe: Probe) -> TaskSet:
-    """The goals of a probe as a finite training set."""
-    drawn = np.unique(probe.benchmark.train.sample(jax.random.key(0), 100)[1].goal)
-    return TaskSet(Goal(jax.numpy.asarray(drawn)))
-
-
 def score(algorithm: Algorithm, probe: Probe, params: Any, tasks: int = 400) -> float:
     """Mean return of a stream in the last round of a lifetime, all episodes together."""
     protocol = protocol_of(algorithm.plan, probe.benchmark, tasks)
@@ -80,7 +75,7 @@ def score(algorithm: Algorithm, probe: Probe, params: Any, tasks: int = 400) -> 
 def test_probe(name: str, which: str) -> None:
     probe, (iterations, hyperparameters) = PROBES[which], SETTINGS[name]
     if name in FINITE:
-        probe = probe._replace(benchmark=probe.benchmark._replace(train=every_goal(probe)))
+        probe = finite(probe)
     algorithm = registry.make_algorithm(name, None, probe.benchmark.spec, hyperparameters)
     root = root_keys(0, 1)
     progress = jax.jit(lambda root: begin(algorithm, probe.benchmark, root))(root)

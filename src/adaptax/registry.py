@@ -69,6 +69,10 @@ ALGORITHMS = {
         "adaptax.algorithms.mmaml:MMAML",
         "MMAML: an encoding of the first round modulates the initialisation (Vuorio et al. 2019)",
     ),
+    "gmps": Entry(
+        "adaptax.algorithms.gmps:GMPS",
+        "GMPS: an initialisation whose inner step imitates experts of the training tasks (Mendonca et al. 2019)",
+    ),
     "task-model": Entry(
         "adaptax.algorithms.task_model:TaskModel",
         "task model: a probing round chooses where adaptation starts and how far it steps",
@@ -175,7 +179,7 @@ class Defaults(NamedTuple):
 _TRUST_REGION = ("maml-trpo", "boil", "e-maml")
 _BY_GRADIENT = (
     *("maml", "fomaml", "anil", "meta-sgd", *_TRUST_REGION, "cavia"),
-    *("promp", "maesn", "mmaml", "reptile", "task-model"),
+    *("promp", "maesn", "gmps", "mmaml", "reptile", "task-model"),
 )
 _GRADIENT = {"rounds": 4, "streams": 20}
 # Fresh trials instead of passes over old ones: collecting one costs a quarter of a pass over it.
@@ -185,6 +189,7 @@ _PAIRS = {**_TRIALS, "trace": 0.3, "entropy": 0.03, "decay": 600, "network": "ls
 _POINT = Defaults({"step_size": 0.5}, 300, {"rounds": 4, "streams": 40, "tasks": 40}, spread=True)
 _CLUSTERED = {"hidden": (64, 64), "streams": 10, "epochs": 5, "learning_rate": 3e-3, "decay": 250}
 _MODULATED = {**_CLUSTERED, "tasks": 20, "inner_steps": 0, "step_size": 0.02, "probing_step_size": 0.02}
+_GUIDED = {"tasks": 40, "streams": 5, "step_size": 0.5, "expert_iterations": 40}
 DEFAULTS: dict[tuple[str, str], Defaults] = {
     ("rl2", "bandit"): Defaults(_PULLS, 600, {"tasks": 1000}, spread=True),
     ("rl2", "tabular-mdp"): Defaults(_PAIRS, 600, {"tasks": 1000}, spread=True),
@@ -197,6 +202,7 @@ DEFAULTS: dict[tuple[str, str], Defaults] = {
         {"learn_step_sizes": False, "later_step_scale": 0.9}, 300, {"rounds": 16, "streams": 20, "tasks": 20}
     ),
     ("mmaml", "clustered-navigation"): Defaults(_MODULATED, 250, {"rounds": 4, "streams": 10}),
+    ("gmps", "sparse-navigation"): Defaults(_GUIDED, 60, _GRADIENT),
     ("task-model", "clustered-navigation"): Defaults(_CLUSTERED, 250, {"rounds": 4, "streams": 10}),
 }
 

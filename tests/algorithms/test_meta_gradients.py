@@ -1,4 +1,4 @@
-"""The meta-gradients of MAML's family with gradient outer steps, against central differences in double precision."""
+"""Meta-gradients of MAML's family with gradient outer steps and of GMPS, against central differences in float64."""
 
 from __future__ import annotations
 
@@ -88,4 +88,35 @@ def agrees_with_central_differences(loss: Any, gradient: Any, params: Any) -> No
         for direction in np.random.default_rng(0).normal(size=(6, flat.size)):
             width = 1e-6
             numeric = (value(flat + width * direction) - value(flat - width * direction)) / (2 * width)
+            assert float(slope @ direction) == pytest.approx(float(numeric), rel=1e-6, abs=1e-8)
+
+
+def test_the_imitation_gradient_against_central_differences() -> None:
+    """GMPS: of −log π_θ'(a*|s) in θ and in the step sizes, through the inner step."""
+    benchmark = registry.make_benchmark("sparse-navigation", {"dense": True, "horizon": 6})
+    fields = {"context": 2, "batch": 8, "capacity": 24}
+    algorithm: Any = registry.make_algorithm("gmps", None, benchmark.spec, {**SMALL, **fields})
+    # The noise reaches `imitating` as well, which makes it true: θ collects, not the experts.
+    state, trials = collected(algorithm, benchmark, noise=0.1)
+    assert bool(state.params.imitating)
+    visited = trials.rollouts.timestep.observation[:, 0].reshape(3, -1, 2)
+    ring = algorithm.enter(state.states, trials.index, visited)
+    keys = jax.random.split(jax.random.key(0), 3)
+    shown = jax.vmap(algorithm.demonstrate, (None, None, 0, 0))(state.params.experts, ring, trials.index, keys)
+    with jax.enable_x64(True):
+        learned = (state.params.policy, state.params.step_sizes)
+        learned, rollouts, shown = widened((learned, trials.rollouts, shown))
+        before = jax.jit(lambda r: jax.tree.map(lambda x: x[:, 0], jax.vmap(jax.vmap(algorithm._batch))(r)))(rollouts)
+        flat, unravel = ravel_pytree(learned)
+        assert flat.dtype == jnp.float64
+
+        @jax.jit
+        def loss(flat: Any) -> Any:
+            return jnp.mean(jax.vmap(lambda *task: algorithm.loss(unravel(flat), *task)[0])(before, shown))
+
+        flat = flat + 1e-3 * np.random.default_rng(1).normal(size=flat.size)  # not where the ratio is 1
+        slope = jax.jit(jax.grad(loss))(flat)
+        for direction in np.random.default_rng(0).normal(size=(6, flat.size)):
+            width = 1e-6
+            numeric = (loss(flat + width * direction) - loss(flat - width * direction)) / (2 * width)
             assert float(slope @ direction) == pytest.approx(float(numeric), rel=1e-6, abs=1e-8)

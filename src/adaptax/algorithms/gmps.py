@@ -1,0 +1,320 @@
+"""GMPS: guided meta-policy search (Mendonca et al. 2019, algorithm 2).
+
+Meta-learning by imitation: of tasks that experts have mastered, an initialisation is learned whose inner step, a step
+of reinforcement learning, ends where the expert of the task would act. Meta-iterations are of two kinds:
+
+    experts   for `expert_iterations`: minimise over the experts π*_i the mean over tasks of L_clip(π*_i; D_i)   (PPO)
+    then      inner   θ'_i = θ − α ∘ ∇_θ L_clip(θ; D_i),    D_i collected with θ
+              outer   `adam_steps` steps of Adam on the mean over tasks of E_{s ~ S_i}[ −log π_θ'_i(a*_i(s) | s) ]
+
+with L_clip(π; D) = −mean(min(ρ Â, clip(ρ, 1−ε, 1+ε) Â)), ρ = π/π_stored, and standardised advantages Â over the linear
+feature baseline, fitted per task and round on the same data. a*_i(s) is the expert's most likely action. Each outer
+step takes the inner step again, from the stored D_i and the current θ, and draws `batch` states of each task from S_i:
+states that the expert visited and, with `relabel`, those that θ'_i has visited since, which the expert labels (DAgger).
+At meta-test there is no expert: the agent is θ and gradient steps.
+
+The experts are one policy that is told which training task it faces, as the paper allows: a network that all share,
+with a learned context for each of the K training tasks (`experts.context` is [K, C]). The same inputs of θ's network
+are a bias that all tasks share, learned and adapted like the rest of θ (the paper's bias transformation).
+
+S is a ring of the last `capacity` states of each task, float32 [K, capacity, O], in which trials are entered one after
+the other: a task that was drawn twice enters both of its trials. Only states are kept: experts do not change after
+their phase, so that labels, made when a state is drawn, are always those of the final expert.
+
+Differences from the paper: experts are trained here, by PPO, not beforehand by soft actor-critic, and their data count
+as environment steps; S forgets; the inner ratio is clipped as PPO clips it; the standard deviation of the actions has a
+floor, under which imitation would drive it; later inner steps are halved (`later_step_scale`), as in MAML's code.
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from ..nets.policy import Policy, PolicyParams
+from ..ops import baseline, distributions, inner, policy_losses
+from ..ops.tasks import map_tasks, mean_gradient
+from ..types import Array, Decision, Key, Memory, Metrics, Plan, Rollout, Spec, Timestep, Trial, UserError, check_range
+
+
+class GMPSParams(NamedTuple):
+    policy: PolicyParams  # θ
+    step_sizes: PolicyParams  # α of every parameter
+    experts: PolicyParams  # shared by all training tasks but for the context [K, C]
+    imitating: Array  # bool []: whether the experts' phase is over
+
+
+class GMPSAdapted(NamedTuple):
+    """The policy to act with, whether it is an expert (which `adapt` leaves as it is), and how many steps it took."""
+
+    policy: PolicyParams
+    expert: Array
+    steps: Array
+
+
+class Ring(NamedTuple):
+    """S: the last states of every training task, and how many were ever entered."""
+
+    observation: Array  # [K, capacity, O]
+    entered: Array  # int32 [K]
+
+
+class GMPSState(NamedTuple):
+    params: GMPSParams
+    optimizer: Any
+    expert_optimizer: Any
+    states: Ring
+    iteration: Array
+
+
+class Extras(NamedTuple):
+    log_probability: Array
+
+
+class Batch(NamedTuple):
+    """One round as the losses see it: leaves [B, T, ...]."""
+
+    observation: Array
+    action: Array
+    log_probability: Array
+    advantage: Array
+
+
+class Demonstration(NamedTuple):
+    """States of one task and what its expert does there, `weight` 0 when there are none: leaves [batch, ...]."""
+
+    observation: Array
+    action: Array
+    weight: Array  # float32 []
+
+
+@dataclass(frozen=True)
+class GMPS:
+    """An initialisation whose reinforcement-learning step imitates experts of the training tasks."""
+
+    spec: Spec
+    """What the environment looks like; `training_tasks` says how many experts there are."""
+    tasks: int = 20
+    """Tasks per meta-iteration."""
+    streams: int = 20
+    """Trajectories per task and round."""
+    steps: int = 0
+    """Environment steps per trajectory and round; 0: one full-length trial of the benchmark's protocol."""
+    expert_iterations: int = 100
+    """Meta-iterations in which the experts are trained, before imitation begins."""
+    expert_epochs: int = 20
+    """Adam steps of the experts on the data of one meta-iteration."""
+    expert_learning_rate: float = 1e-3
+    """Adam's step size for the experts."""
+    clip: float = 0.2
+    """ε of the experts' clipped probability ratio."""
+    step_size: float = 0.1
+    """α of the inner step (the initial one, when step sizes are learned)."""
+    learn_step_sizes: bool = True
+    """Learn α of every parameter."""
+    later_step_scale: float = 0.5
+    """Factor on α at every inner step after the first one, the only one in meta-training."""
+    inner_clip: float = 0.5
+    """ε of the inner step's clipped probability ratio (it acts from the second outer step on)."""
+    adam_steps: int = 20
+    """Outer gradient steps on the data of one meta-iteration."""
+    learning_rate: float = 5e-4
+    """Adam's step size in the outer loop."""
+    gradient_clip: float = 1.0
+    """Largest global norm of a gradient, of an outer one or of the experts'."""
+    relabel: bool = True
+    """Imitate in the states that the adapted policy visits too (DAgger; off: only where the experts went)."""
+    batch: int = 200
+    """States of each task that an outer step imitates in."""
+    capacity: int = 4000
+    """States that are kept of every training task, at least those of one round."""
+    hidden: tuple[int, ...] = (100, 100)
+    """Hidden units of the policy's layers, and of the experts'."""
+    context: int = 32
+    """C: inputs that tell the experts the task, and are a learned bias of θ."""
+    discount: float = 0.99
+    """γ."""
+    trace: float = 1.0
+    """λ of the generalized advantage estimate."""
+    initial_std: float = 1.0
+    """Standard deviation of the actions before training (Box action spaces)."""
+    minimum_std: float = 0.1
+    """Floor under the standard deviation of the actions, adapted or not."""
+
+    def __post_init__(self) -> None:
+        for name in ("tasks", "streams", "expert_iterations", "expert_epochs", "adam_steps", "batch", "context"):
+            check_range(name, getattr(self, name), 1)
+        for name in ("steps", "step_size", "later_step_scale"):
+            check_range(name, getattr(self, name), 0)
+        rates = ("learning_rate", "expert_learning_rate", "gradient_clip")
+        for name in (*rates, "clip", "inner_clip", "initial_std", "minimum_std"):
+            check_range(name, getattr(self, name), 0, above=True)
+        for name in ("discount", "trace"):
+            check_range(name, getattr(self, name), 0, 1)
+        for width in self.hidden:
+            check_range("hidden", width, 1)
+        self._policy.check()
+        if self.spec.training_tasks is None:
+            raise UserError(
+                "GMPS trains an expert for every training task, so it needs a benchmark with a finite training set, "
+                "such as sparse-navigation or corner, and that benchmark's spec"
+            )
+        check_range("capacity", self.capacity, self.streams * self.plan.steps)
+
+    @property
+    def plan(self) -> Plan:
+        steps = self.steps or self.spec.horizon * self.spec.episodes
+        return Plan(self.tasks, 2, self.streams, steps, lifetime=2, training_tasks=self.spec.training_tasks)
+
+    @property
+    def _policy(self) -> Policy:
+        return Policy(self.spec, self.hidden, self.initial_std, self.minimum_std, self.context)
+
+    # --- how the agent faces one task ---
+
+    def begin(self, params: GMPSParams, key: Key, index: Array) -> GMPSAdapted:
+        """θ; in the experts' phase the expert, where the task is a training task."""
+        expert = jnp.logical_and(jnp.logical_not(params.imitating), index >= 0)
+        told = self.expert(params.experts, index)
+        policy = jax.tree.map(lambda e, p: jnp.where(expert, e, p), told, params.policy)
+        return GMPSAdapted(policy, expert, jnp.zeros((), jnp.int32))
+
+    def start(self, params: GMPSParams) -> Memory:
+        return ()
+
+    def act(
+        self, params: GMPSParams, adapted: GMPSAdapted, memory: Memory, timestep: Timestep, key: Key
+    ) -> tuple[Decision, Memory]:
+        policy = self._policy.distribution(adapted.policy, self._policy.observe(timestep.observation))
+        action = policy.sample(key)
+        return Decision(action, Extras(policy.log_probability(action))), memory
+
+    def adapt(self, params: GMPSParams, adapted: GMPSAdapted, rollout: Rollout, key: Key) -> GMPSAdapted:
+        def step() -> PolicyParams:
+            scale = jnp.where(adapted.steps == 0, 1.0, self.later_step_scale)
+            step_sizes = jax.tree.map(lambda a: a * scale, params.step_sizes)
+            return inner.gradient_step(self.inner_loss, adapted.policy, step_sizes, self._batch(rollout))
+
+        policy = jax.lax.cond(adapted.expert, lambda: adapted.policy, step)
+        return adapted._replace(policy=policy, steps=adapted.steps + 1)
+
+    def expert(self, experts: PolicyParams, index: Array) -> PolicyParams:
+        """π*_i of the training task i = `index`."""
+        return experts._replace(context=experts.context[index])
+
+    def _batch(self, rollout: Rollout) -> Batch:
+        observation = self._policy.observe(rollout.timestep.observation)
+        advantage = baseline.advantages(rollout, observation, self.discount, self.trace)
+        return Batch(observation, rollout.decision.action, rollout.decision.extras.log_probability, advantage)
+
+    def inner_loss(self, policy: PolicyParams, batch: Batch) -> Array:
+        """L_clip(θ; D)."""
+        logs = self._policy.distribution(policy, batch.observation).log_probability(batch.action)
+        return policy_losses.clipped_loss(logs, batch.log_probability, batch.advantage, self.inner_clip)
+
+    # --- how meta-parameters learn from many tasks ---
+
+    def init(self, key: Key) -> GMPSState:
+        policy_key, expert_key, context_key = jax.random.split(key, 3)
+        count, policy = self.spec.training_tasks or 0, self._policy.init(policy_key)
+        step_sizes = jax.tree.map(lambda p: jnp.full_like(p, self.step_size), policy)
+        # Contexts that were all alike would be moved alike by what the tasks have in common.
+        contexts = jax.random.normal(context_key, (count, self.context), jnp.float32)
+        experts = self._policy.init(expert_key)._replace(context=contexts)
+        params = GMPSParams(policy, step_sizes, experts, jnp.zeros((), bool))
+        size = distributions.flat_size(self.spec.observation_space)
+        ring = Ring(jnp.zeros((count, self.capacity, size), jnp.float32), jnp.zeros((count,), jnp.int32))
+        optimizer = self._optimizer(self.learning_rate).init((policy, step_sizes))
+        expert_optimizer = self._optimizer(self.expert_learning_rate).init(experts)
+        return GMPSState(params, optimizer, expert_optimizer, ring, jnp.zeros((), jnp.int32))
+
+    def _optimizer(self, rate: float) -> optax.GradientTransformation:
+        return optax.chain(optax.clip_by_global_norm(self.gradient_clip), optax.adam(rate))
+
+    def update(self, state: GMPSState, trials: Trial, key: Key) -> tuple[GMPSState, Metrics]:
+        batches = map_tasks(lambda trial: jax.lax.map(self._batch, trial.rollouts), trials)
+        imitating = state.params.imitating
+        visited = batches.observation[:, -1].reshape(len(trials.index), -1, batches.observation.shape[-1])
+        ring = jax.lax.cond(
+            jnp.logical_or(self.relabel, jnp.logical_not(imitating)),
+            lambda: self.enter(state.states, trials.index, visited),
+            lambda: state.states,
+        )
+        state = state._replace(states=ring, iteration=state.iteration + 1)
+        state, metrics = jax.lax.cond(imitating, self.imitate, self.train_experts, state, batches, trials.index, key)
+        over = state.iteration >= self.expert_iterations
+        return state._replace(params=state.params._replace(imitating=over)), metrics
+
+    def enter(self, ring: Ring, index: Array, observation: Array) -> Ring:
+        """Write the states [N, n, O] of trials on the tasks `index` [N], one trial after the other."""
+
+        def one(ring: Ring, trial: tuple[Array, Array]) -> tuple[Ring, None]:
+            index, observation = trial
+            places = (ring.entered[index] + jnp.arange(len(observation), dtype=jnp.int32)) % self.capacity
+            written = ring.observation.at[index, places].set(observation)
+            return Ring(written, ring.entered.at[index].add(len(observation))), None
+
+        return jax.lax.scan(one, ring, (index, observation))[0]
+
+    def train_experts(self, state: GMPSState, batches: Batch, index: Array, key: Key) -> tuple[GMPSState, Metrics]:
+        """PPO on all rounds [N, R, B, T], in each of which the experts acted."""
+
+        def improve(carry: tuple[Any, Any], _: None) -> tuple[tuple[Any, Any], Metrics]:
+            return self._descend(self.expert_learning_rate, self.expert_loss, carry, batches, index)
+
+        carry = (state.params.experts, state.expert_optimizer)
+        (experts, optimizer), metrics = jax.lax.scan(improve, carry, length=self.expert_epochs)
+        params = state.params._replace(experts=experts)
+        return state._replace(params=params, expert_optimizer=optimizer), jax.tree.map(jnp.mean, metrics)
+
+    def expert_loss(self, experts: PolicyParams, rounds: Batch, index: Array) -> tuple[Array, Metrics]:
+        """L_clip of the expert of one task."""
+        acted = self._policy.distribution(self.expert(experts, index), rounds.observation)
+        logs = acted.log_probability(rounds.action)
+        loss = policy_losses.clipped_loss(logs, rounds.log_probability, rounds.advantage, self.clip)
+        divergence = policy_losses.approximate_divergence(logs, rounds.log_probability)
+        return loss, {"loss": loss, "entropy": jnp.mean(acted.entropy()), "divergence": divergence}
+
+    def imitate(self, state: GMPSState, batches: Batch, index: Array, key: Key) -> tuple[GMPSState, Metrics]:
+        """Outer steps, each on other states of the tasks in the meta-batch."""
+        before = jax.tree.map(lambda x: x[:, 0], batches)
+        demonstrate = jax.vmap(self.demonstrate, (None, None, 0, 0))
+
+        def improve(carry: tuple[Any, Any], key: Key) -> tuple[tuple[Any, Any], Metrics]:
+            keys = jax.random.split(key, len(index))
+            shown = demonstrate(state.params.experts, state.states, index, keys)
+            return self._descend(self.learning_rate, self.loss, carry, before, shown)
+
+        carry = ((state.params.policy, state.params.step_sizes), state.optimizer)
+        (learned, optimizer), metrics = jax.lax.scan(improve, carry, jax.random.split(key, self.adam_steps))
+        params = state.params._replace(policy=learned[0], step_sizes=learned[1])
+        return state._replace(params=params, optimizer=optimizer), jax.tree.map(jnp.mean, metrics)
+
+    def demonstrate(self, experts: PolicyParams, ring: Ring, index: Array, key: Key) -> Demonstration:
+        """What the expert of one task does in `batch` states drawn from its ring."""
+        held = jnp.minimum(ring.entered[index], self.capacity)
+        observation = ring.observation[index, jax.random.randint(key, (self.batch,), 0, jnp.maximum(held, 1))]
+        action = self._policy.distribution(self.expert(experts, index), observation).mode()
+        return Demonstration(observation, action, (held > 0).astype(jnp.float32))
+
+    def loss(self, learned: tuple[PolicyParams, ...], before: Batch, shown: Demonstration) -> tuple[Array, Metrics]:
+        """−mean(log π_θ'(a*|s)) of one task, θ' from θ and α (`learned`) and the round before."""
+        policy, step_sizes = learned
+        if not self.learn_step_sizes:
+            step_sizes = jax.lax.stop_gradient(step_sizes)  # Adam leaves what has no gradient where it is
+        stepped = inner.gradient_step(self.inner_loss, policy, step_sizes, before)
+        adapted = self._policy.distribution(stepped, shown.observation)
+        loss = -jnp.mean(adapted.log_probability(shown.action)) * shown.weight
+        logs = self._policy.distribution(policy, before.observation).log_probability(before.action)
+        divergence = policy_losses.approximate_divergence(logs, before.log_probability)
+        return loss, {"loss": loss, "entropy": jnp.mean(adapted.entropy()), "divergence": divergence}
+
+    def _descend(self, rate: float, loss: Any, carry: tuple[Any, Any], *batches: Any) -> Any:
+        """One step of Adam on the mean over tasks of `loss`, and the metrics."""
+        learned, optimizer = carry
+        slope, metrics = mean_gradient(loss, learned, *batches)
+        step, optimizer = self._optimizer(rate).update(slope, optimizer, learned)
+        metrics = jax.tree.map(jnp.mean, metrics) | {"gradient_norm": optax.tree.norm(slope)}
+        return (optax.apply_updates(learned, step), optimizer), metrics
