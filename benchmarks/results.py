@@ -1,7 +1,11 @@
-"""Write the README's results tables from the result files in `benchmarks/results/` (`make results`).
+"""Write the results tables of the README and of docs/results.md from the result files in `benchmarks/results/`
+(`make results`).
 
-    python benchmarks/results.py            rewrite what stands between the README's two markers
-    python benchmarks/results.py --check    change nothing; exit 1 when the README says something else
+    python benchmarks/results.py            rewrite what stands between each page's two markers
+    python benchmarks/results.py --check    change nothing; exit 1 when a page says something else
+
+The README shows each result in a line, and those further values that a publication can be held against; docs/results.md
+shows all values and notes.
 
 A result file is what a recipe wrote: a JSON object with `schema` 1, `recipe`, `title`, `metric`, `value`,
 `ci95`, `seeds`, `tasks`, `environment_steps` (per seed), `seconds`, `published`, `bounds`, `target`, `met`,
@@ -25,7 +29,7 @@ from adaptax.report.tables import MISSING, Table, amount, duration, fixed, markd
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-README = ROOT / "README.md"
+README, PAGE = ROOT / "README.md", ROOT / "docs" / "results.md"
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 SPEED = "environment steps/s"
 NEEDED = ("title", "metric", "seeds", "command")
@@ -39,22 +43,26 @@ class ResultsError(ValueError):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; the exit status."""
-    parser = argparse.ArgumentParser(description="Write the README's results tables from the result files.")
-    parser.add_argument("--check", action="store_true", help="change nothing; exit 1 when the README differs")
+    parser = argparse.ArgumentParser(description="Write the tables of results from the result files.")
+    parser.add_argument("--check", action="store_true", help="change nothing; exit 1 when a page differs")
     parser.add_argument("--results", type=Path, default=RESULTS, help="directory of the result files")
-    parser.add_argument("--readme", type=Path, default=README)
+    parser.add_argument("--readme", type=Path, default=README, help="the page that shows what was published too")
+    parser.add_argument("--page", type=Path, default=PAGE, help="the page that shows everything")
     options = parser.parse_args(arguments)
     try:
-        old = read(options.readme)
-        new = replaced(old, block(load(options.results), options.readme.parent), options.readme)
+        found = load(options.results)
+        pages = ((options.readme, short_block), (options.page, block))
+        texts = [(path, read(path), make(found, path.parent)) for path, make in pages]
+        changed = [(path, old, replaced(old, new, path)) for path, old, new in texts]
     except ResultsError as error:
         print(f"results: {error}", file=sys.stderr)
         return 1
-    if options.check and new != old:
-        print(f"results: {options.readme} differs from the result files; run `make results`", file=sys.stderr)
-        return 1
-    if new != old:
-        options.readme.write_text(new, "utf-8")
+    for path, old, new in changed:
+        if options.check and new != old:
+            print(f"results: {path} differs from the result files; run `make results`", file=sys.stderr)
+            return 1
+        if new != old:
+            path.write_text(new, "utf-8")
     return 0
 
 
@@ -82,18 +90,38 @@ def load_file(path: Path) -> Result:
     return result
 
 
+def short_block(results: Sequence[tuple[Path, Result]], base: Path) -> str:
+    """What stands between the README's markers; links are relative to `base`."""
+    quality, speed = _parted(results)
+    brief = [(path, {**result, "rows": _beside_published(result)}) for path, result in quality]
+    brief = [(path, result) for path, result in brief if result["rows"] or result.get("value") is not None]
+    parts = [markdown(quality_table(brief, base)), LEGEND] if brief else []
+    parts += [markdown(speed_table(speed, base))] if speed else []
+    return "\n\n".join(parts) or "No results yet."
+
+
 def block(results: Sequence[tuple[Path, Result]], base: Path) -> str:
-    """What stands between the markers; links are relative to `base`."""
-    quality = [pair for pair in results if pair[1]["metric"] != SPEED]
-    speed = [pair for pair in results if pair[1]["metric"] == SPEED]
-    parts = []
-    if quality:
-        parts += [markdown(quality_table(quality, base)), LEGEND]
-    if speed:
-        parts += [markdown(speed_table(speed, base))]
-    notes = [f"- {result['title']}: {result['note']}" for _, result in results if result.get("note")]
+    """All values, a section a result, and the notes."""
+    quality, speed = _parted(results)
+    parts = [LEGEND] if quality else []
+    for path, result in quality:
+        parts += [f"## {result['title']}", markdown(quality_table([(path, result)], base))]
+        parts += [f"{result['note'][0].upper()}{result['note'][1:].rstrip('.')}."] if result.get("note") else []
+    parts += ["## Speed", markdown(speed_table(speed, base))] if speed else []
+    notes = [f"- {result['title']}: {result['note']}" for _, result in speed if result.get("note")]
     parts += ["\n".join(notes)] if notes else []
     return "\n\n".join(parts) or "No results yet."
+
+
+def _parted(results: Sequence[tuple[Path, Result]]) -> tuple[list[tuple[Path, Result]], list[tuple[Path, Result]]]:
+    """Returns and the like, and speeds."""
+    quality = [pair for pair in results if pair[1]["metric"] != SPEED]
+    return quality, [pair for pair in results if pair[1]["metric"] == SPEED]
+
+
+def _beside_published(result: Result) -> list[Result]:
+    """The rows that a publication has a number for."""
+    return [row for row in result.get("rows") or () if row.get("published") is not None]
 
 
 LEGEND = (
@@ -159,7 +187,10 @@ def _cells(part: Result, written: Any = number) -> tuple[str, str, str, str]:
     published = (rate if speed else quoted)(part.get("published"))
     if part.get("published_source"):
         published += f" ({part['published_source']})"
-    each = [f"{b['name']} {rate(b['value']) if speed else quoted(b['value'])}" for b in part.get("bounds") or ()]
+    each = [
+        f"{b['name']} {rate(b['value']) if speed else quoted(float(format(b['value'], '.5g')))}"
+        for b in part.get("bounds") or ()
+    ]
     value = part.get("value")
     ours = written(value, part.get("ci95")) if value is not None else ""
     return ours, published, ", ".join(each) or MISSING, _target(part, speed)

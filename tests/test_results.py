@@ -94,7 +94,10 @@ def place(tmp_path):
         (directory / f"{name}.json").write_text(json.dumps(result))
     readme = tmp_path / "README.md"
     readme.write_text(f"# Title\n\n{results.BEGIN}\nold\n{results.END}\n\nafter\n")
-    return ["--results", str(directory), "--readme", str(readme)]
+    page = tmp_path / "docs" / "results.md"
+    page.parent.mkdir()
+    page.write_text(readme.read_text())
+    return ["--results", str(directory), "--readme", str(readme), "--page", str(page)]
 
 
 def cells(text, start):
@@ -134,8 +137,23 @@ def test_written_table(place, capsys):
         "≥ 600 000: met",
         "2 × AMD EPYC",
     ]
-    assert "- MAML, 2-D navigation: policy-gradient outer step." in text
     assert text.index("bandit_10_5.json") < text.index("bandit_10_10.json")  # numbers in their order
+
+
+def test_the_readme_is_short_and_the_page_is_whole(place):
+    path = Path(place[1]) / "maml.json"
+    more = {"label": "after 2 steps", "value": -9.0, "ci95": 0.3, "published": None}
+    path.write_text(json.dumps({**MAML, "rows": [*MAML["rows"], more]}))
+    ours = {**MAML, "title": "nothing published", "rows": [more]}
+    (path.parent / "ours.json").write_text(json.dumps(ours))
+    results.main(place)
+    readme, page = Path(place[3]).read_text(), Path(place[5]).read_text()
+    assert "after 1 step" in readme and "after 2 steps" not in readme and "nothing published" not in readme
+    assert cells(page, "· after 2 steps")[2] == "−9.00 ± 0.30" and "## nothing published\n" in page
+    assert "\nPolicy-gradient outer step.\n" in page and "Policy-gradient" not in readme
+    assert "](../benchmarks/results/maml.json)" in page
+    Path(place[5]).write_text(page.replace("9.00", "8.00"))
+    assert results.main([*place, "--check"]) == 1
 
 
 def test_a_missed_target_is_said(place):
