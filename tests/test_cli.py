@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -400,3 +401,19 @@ def test_a_task_field_with_a_default_may_be_left_out() -> None:
         assert bool(task.dense) == expected and task.dense.dtype == bool
     given = api.make_task(api.benchmark("sparse-navigation"), {"goal": [0.0, 1.0], "dense": True})
     assert bool(given.dense)
+
+
+def test_an_interrupted_training_in_a_program_does_not_pass_for_a_whole_one(tmp_path: Path) -> None:
+    """`adaptax.train` writes a checkpoint and raises; the same call with `resume` goes on."""
+    small: dict[str, Any] = {
+        "hyperparameters": {"tasks": 4, "hidden": 4, "minibatches": 1},
+        "out": tmp_path / "run",
+        "log_every": 10,
+    }
+    timer = threading.Timer(3.0, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        api.train("rl2", "bandit", iterations=10**7, **small)
+    stopped = api.load(tmp_path / "run").iteration
+    assert 0 < stopped < 10**7
+    assert api.train("rl2", "bandit", iterations=stopped + 1, resume=True, **small).iteration == stopped + 1
