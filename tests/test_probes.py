@@ -32,6 +32,7 @@ MUST_PASS = {
     "reptile": GRADIENT,
     "mmaml": GRADIENT,
     "task-model": GRADIENT,
+    "varibad": tuple(PROBES),
 }
 _RL2 = {"tasks": 128, "hidden": 32, "learning_rate": 5e-3, "minibatches": 2, "entropy": 0.03, "discount": 1.0}
 _TRUST = {"tasks": 16, "streams": 10, "hidden": (16,), "step_size": 0.5}
@@ -45,13 +46,17 @@ SETTINGS: dict[str, tuple[int, dict[str, Any]]] = {  # iterations and hyper-para
     "gmps": (60, {**_SMALL, "expert_iterations": 30, "expert_learning_rate": 1e-2, "batch": 40, "capacity": 400}),
     "task-model": (60, _SMALL),
     "maesn": (100, {"tasks": 16, "streams": 10, "hidden": (16,), "step_size": 0.5}),
+    "varibad": (
+        400,
+        {"tasks": 64, "model_batch": 64, "clip": 0.2, "learning_rate": 3e-3, "discount": 1.0, "prior_weight": 0.01},
+    ),
     "reptile": (60, {"tasks": 16, "streams": 10, "hidden": (16,), "inner_steps": 2, "step_size": 0.1}),
 }
 # Variants by a value of an algorithm that is probed anyway: only in the whole suite.
 SLOW = ("fomaml", "anil", "meta-sgd", "boil", "e-maml", "cavia")
 FINITE = ("maesn", "gmps")  # algorithms that keep something of every task of a finite training set
 # The probe that decides; the others only in the whole suite.
-ONE_OF = {"maml-trpo": "first reward", "mmaml": "first reward"}
+ONE_OF = {"maml-trpo": "first reward", "mmaml": "first reward", "varibad": "exploring"}
 CASES = [
     pytest.param(name, which, marks=[pytest.mark.slow] if name in SLOW or ONE_OF.get(name, which) != which else [])
     for name, passes in MUST_PASS.items()

@@ -77,6 +77,10 @@ ALGORITHMS = {
         "adaptax.algorithms.task_model:TaskModel",
         "task model: a probing round chooses where adaptation starts and how far it steps",
     ),
+    "varibad": Entry(
+        "adaptax.algorithms.varibad:VariBAD",
+        "VariBAD: a policy on a variational belief about the task (Zintgraf et al. 2020), with PPO",
+    ),
     "fomaml": Entry("adaptax.algorithms.maml:MAML", "first-order MAML (Finn et al. 2017)", {"first_order": True}),
     "anil": Entry(
         "adaptax.algorithms.maml:MAML",
@@ -194,6 +198,9 @@ DEFAULTS: dict[tuple[str, str], Defaults] = {
     ("rl2", "bandit"): Defaults(_PULLS, 600, {"tasks": 1000}, spread=True),
     ("rl2", "tabular-mdp"): Defaults(_PAIRS, 600, {"tasks": 1000}, spread=True),
     ("rl2", "gridnavi"): Defaults({"discount": 0.95, "entropy": 0.01}, 500, {"tasks": 210}),
+    ("varibad", "gridnavi"): Defaults(
+        {"cells": (5, 5), "reward_model": "bernoulli", "prior_weight": 0.01}, 5000, {"tasks": 210}
+    ),
     **{(name, "navigation"): _POINT for name in ("maml", "fomaml", "anil", "meta-sgd", *_TRUST_REGION, "promp")},
     ("cavia", "navigation"): _POINT._replace(hyperparameters={"step_size": 1.0, "discount": 0.95}),
     ("reptile", "navigation"): _POINT._replace(hyperparameters={}),

@@ -66,20 +66,24 @@ class Decision(NamedTuple):
 
 class Outcome(NamedTuple):
     """What one environment step returns. `terminated` ends the episode for good (value 0 after it);
-    `truncated` only stops it (value goes on). The collector adds the truncation at `spec.horizon`."""
+    `truncated` only stops it (value goes on). The collector adds the truncation at `spec.horizon`. `shaped` is a reward
+    that an algorithm may learn from in training, where the environment has one besides `reward`, which alone is
+    perceived and judged; None: there is no other."""
 
     observation: Observation
     reward: Array
     terminated: Array | bool = False
     truncated: Array | bool = False
     success: Array | bool = False
+    shaped: Array | None = None
 
 
 class Rollout(NamedTuple):
     """B parallel streams of T steps on one task; leading axes [B, T] unless said otherwise.
 
-    `next_observation` is the true successor, before any reset. `last` [B] is what the agent would perceive
-    next, and `memory` [B] what it remembered when the rollout began: enough to unroll it again.
+    `next_observation` is the true successor, before any reset; `shaped` is `reward` unless the environment has another
+    one for training. `last` [B] is what the agent would perceive next, and `memory` [B] what it remembered when the
+    rollout began: enough to unroll it again.
     """
 
     timestep: Timestep
@@ -89,6 +93,7 @@ class Rollout(NamedTuple):
     truncated: Array
     success: Array
     next_observation: Observation
+    shaped: Array
     last: Timestep
     memory: Memory
 

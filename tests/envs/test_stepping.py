@@ -169,6 +169,7 @@ def test_sparse_navigation_against_numpy() -> None:
         distance = np.linalg.norm(position - goal)
         np.testing.assert_allclose(outcome.observation[t], position, atol=1e-5)
         np.testing.assert_allclose(other.reward[t], -distance, atol=1e-5)
+        np.testing.assert_allclose(outcome.shaped[t], -distance, atol=1e-5)
         if abs(distance - 0.2) > 1e-4:
             np.testing.assert_allclose(outcome.reward[t], 1 - distance if distance <= 0.2 else 0.0, atol=1e-5)
             assert bool(outcome.success[t]) == (distance <= 0.2)

@@ -226,6 +226,7 @@ def test_types_of_what_is_collected() -> None:
         assert getattr(trials.rollouts, flag).dtype == bool
     np.testing.assert_array_equal(trials.index, [-1] * 6)
     np.testing.assert_array_equal(trials.age, [0] * 6)
+    np.testing.assert_array_equal(trials.rollouts.shaped, trials.rollouts.reward)  # there is no other one
 
 
 def test_an_agent_is_told_which_training_task_it_begins() -> None:

@@ -50,7 +50,7 @@ class SparseNavigation:
         distance = jnp.sqrt(jnp.sum(offset * offset))
         near = distance <= RADIUS
         reward = jnp.where(task.dense, -distance, jnp.where(near, 1.0 - distance, jnp.float32(0)))
-        return position, Outcome(position, reward, success=near)
+        return position, Outcome(position, reward, success=near, shaped=-distance)
 
 
 def half_circle_goals() -> np.ndarray:

@@ -231,7 +231,8 @@ def collect_round(
             jnp.where(ended, 0, elapsed),
         )
         success = jnp.broadcast_to(jnp.asarray(outcome.success, bool), shape)
-        seen = (stream.timestep, decision, reward, terminated, truncated, success, outcome.observation)
+        shaped = reward if outcome.shaped is None else jnp.asarray(outcome.shaped, jnp.float32)
+        seen = (stream.timestep, decision, reward, terminated, truncated, success, outcome.observation, shaped)
         return following, seen
 
     scan = scan_hoisted if isinstance(streams, Batched) else jax.lax.scan

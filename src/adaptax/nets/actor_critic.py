@@ -1,0 +1,47 @@
+"""A policy and a value network side by side, for agents that decide by what they are given."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from ..ops import distributions
+from ..types import Array, Key, Params, Spec
+from .mlp import mlp
+from .network import Network
+
+
+class ActorCriticParams(NamedTuple):
+    policy: Params
+    value: Params
+    log_std: Array  # [D], whatever the input; empty for discrete actions
+
+
+class ActorCritic(NamedTuple):
+    """Two stacks of `hidden` tanh units, from vectors of `inputs` entries to a policy and a value."""
+
+    spec: Spec
+    inputs: int
+    hidden: Sequence[int]
+
+    @property
+    def _networks(self) -> tuple[Network, Network]:
+        outputs = distributions.outputs_needed(self.spec.action_space)
+        policy = mlp((self.inputs, *self.hidden, outputs), jnp.tanh, last_scale=0.01)
+        return policy, mlp((self.inputs, *self.hidden, 1), jnp.tanh)
+
+    def init(self, key: Key) -> ActorCriticParams:
+        policy_key, value_key = jax.random.split(key)
+        policy, value = self._networks
+        log_std = distributions.initial_log_std(self.spec.action_space)
+        return ActorCriticParams(policy.init(policy_key), value.init(value_key), log_std)
+
+    def decide(self, params: ActorCriticParams, inputs: Array) -> tuple[distributions.Distribution, Array]:
+        """The policy and the value [...] at inputs [..., I]."""
+        policy, value = self._networks
+        outputs, _ = policy.apply(params.policy, (), inputs)
+        distribution = distributions.action_distribution(self.spec.action_space, outputs, params.log_std)
+        return distribution, value.apply(params.value, (), inputs)[0][..., 0]

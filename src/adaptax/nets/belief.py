@@ -1,0 +1,178 @@
+"""A variational belief about a task, held while a trial goes on (Zintgraf et al. 2020, VariBAD).
+
+An encoder q_φ reads a trial step by step with a GRU and holds a Gaussian over a latent m; a decoder p_θ predicts from m
+what any step of the trial pays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..ops import distributions
+from ..ops.distributions import DiagonalGaussian
+from ..types import Array, Key, Memory, Metrics, Params, Rollout, Spec, Timestep
+from .mlp import mlp
+from .network import Network
+from .recurrent import gru
+
+
+class BeliefParams(NamedTuple):
+    """φ and θ."""
+
+    embedding: Params  # of what the encoder reads
+    recurrence: Params
+    head: Params  # hidden state to (μ, log σ)
+    decoder: Params
+
+
+class Story(NamedTuple):
+    """One trial as the model sees it: T steps, and so T + 1 beliefs."""
+
+    read: Array  # what the encoder reads after each step: [T, I]
+    before: Array  # s_{k−1} and a_{k−1}: [T, O + A]
+    reached: Array  # s_k: [T, O]
+    reward: Array  # r_k [T]
+
+
+class Belief(NamedTuple):
+    """The model for environments like `spec`, with flat observations of O entries and actions of A.
+
+    With `cells`, how many whole numbers each entry of an observation counts, from 0, the decoder has one head for each
+    place and reads m alone: the T (T + 1) predictions of a trial cost T + 1 products. Otherwise it reads
+    (s_{k−1}, a_{k−1}, s_k, m) for every pair of belief and step. `positive` predicts whether a reward is positive
+    (Bernoulli) in place of the reward itself (Gaussian with unit variance).
+    """
+
+    spec: Spec
+    latent: int
+    hidden: int
+    embedding: int
+    decoder_hidden: Sequence[int]
+    cells: Sequence[int]
+    positive: bool
+
+    @property
+    def _networks(self) -> tuple[Network, Network, Network, Network]:
+        observation, action = self.sizes
+        inputs = self.latent if self.cells else self.latent + 2 * observation + action
+        return (
+            mlp((observation + action + 2, self.embedding)),
+            gru(self.embedding, self.hidden),
+            mlp((self.hidden, 2 * self.latent)),
+            mlp((inputs, *self.decoder_hidden, self._places)),
+        )
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """O and A."""
+        space, actions = self.spec.observation_space, self.spec.action_space
+        return distributions.flat_size(space), distributions.flat_size(actions)
+
+    @property
+    def _places(self) -> int:
+        return int(np.prod(self.cells)) if self.cells else 1
+
+    def init(self, key: Key) -> BeliefParams:
+        keys = jax.random.split(key, 4)
+        return BeliefParams(*(network.init(k) for network, k in zip(self._networks, keys, strict=True)))
+
+    def perceive(self, timestep: Timestep) -> Array:
+        """(s_t, a_{t−1}, r_{t−1}, first_t) [..., I]."""
+        action = distributions.flatten(self.spec.action_space, timestep.action)
+        first = timestep.first.astype(jnp.float32)[..., None]
+        observation = distributions.flatten(self.spec.observation_space, timestep.observation)
+        return jnp.concatenate([observation, action, timestep.reward[..., None], first], axis=-1)
+
+    def stories(self, rollouts: Rollout) -> Story:
+        """What the model sees of rollouts [N, B, T]: leaves [N·B, T, ...]."""
+        # After step k the encoder reads the timestep after it.
+        after = jax.tree.map(
+            lambda x, last: jnp.concatenate([x[:, :, 1:], last[:, :, None]], axis=2), rollouts.timestep, rollouts.last
+        )
+        observation, reached = (
+            distributions.flatten(self.spec.observation_space, x)
+            for x in (rollouts.timestep.observation, rollouts.next_observation)
+        )
+        action = distributions.flatten(self.spec.action_space, rollouts.decision.action)
+        before = jnp.concatenate([observation, action], axis=-1)
+        story = Story(self.perceive(after), before, reached, rollouts.reward)
+        return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), story)
+
+    def empty_story(self, steps: int) -> Story:
+        """Zeros of the shapes of one trial of T = `steps`."""
+        observation, action = self.sizes
+        shapes = ((observation + action + 2,), (observation + action,), (observation,), ())
+        return Story(*(jnp.zeros((steps, *shape), jnp.float32) for shape in shapes))
+
+    def start(self, params: BeliefParams) -> Memory:
+        return self._networks[1].start(params.recurrence)
+
+    def read(self, params: BeliefParams, memory: Memory, step: Array) -> Memory:
+        """The encoder's memory after it has read one step [..., I]."""
+        embedding, network, _, _ = self._networks
+        return network.apply(params.recurrence, memory, jax.nn.relu(embedding.apply(params.embedding, (), step)[0]))[1]
+
+    def belief(self, params: BeliefParams, memory: Memory) -> DiagonalGaussian:
+        """q(m | what was read): [..., Z]."""
+        return self._gaussian(params, memory[0])
+
+    def _gaussian(self, params: BeliefParams, hidden: Array) -> DiagonalGaussian:
+        return DiagonalGaussian(*jnp.split(self._networks[2].apply(params.head, (), hidden)[0], 2, axis=-1))
+
+    def posteriors(self, params: BeliefParams, read: Array) -> DiagonalGaussian:
+        """q_0 … q_T [T + 1, S, Z] of what the encoder reads [T, S, I]; q_0 before it has read anything."""
+        embedding, network, _, _ = self._networks
+        start = jax.tree.map(lambda x: jnp.broadcast_to(x, (read.shape[1], *x.shape)), self.start(params))
+        embedded = jax.nn.relu(embedding.apply(params.embedding, (), read)[0])
+        hidden, _ = network.unroll(params.recurrence, start, embedded)
+        return self._gaussian(params, jnp.concatenate([start[0][None], hidden]))
+
+    def log_likelihood(self, params: BeliefParams, latent: Array, story: Story) -> Array:
+        """Σ_k log p(r_k | s_k, m) [M], up to a constant, for latents [M, Z] of one trial."""
+        decoder = self._networks[3]
+        if self.cells:
+            # Sums by place first: what is to be summed over T steps then is summed over the places.
+            places = jax.nn.one_hot(self.place(story.reached), self._places, dtype=jnp.float32)
+            outputs, _ = decoder.apply(params.decoder, (), latent)
+            visits = jnp.sum(places, axis=0)
+            if self.positive:
+                paid = (story.reward > 0).astype(jnp.float32)
+                return outputs @ (paid @ places) - jax.nn.softplus(outputs) @ visits
+            squares = jnp.square(outputs) @ visits - 2 * outputs @ (story.reward @ places)
+            return -0.5 * (squares + jnp.sum(jnp.square(story.reward)))
+        steps = jnp.concatenate([story.before, story.reached], axis=-1)
+        shape = (latent.shape[0], steps.shape[0])
+        each = jnp.broadcast_to(latent[:, None], (*shape, self.latent))
+        inputs = jnp.concatenate([each, jnp.broadcast_to(steps, (*shape, steps.shape[1]))], axis=-1)
+        outputs = decoder.apply(params.decoder, (), inputs)[0][..., 0]
+        if self.positive:
+            paid = (story.reward > 0).astype(jnp.float32)
+            return jnp.sum(paid * outputs - jax.nn.softplus(outputs), axis=1)
+        return -0.5 * jnp.sum(jnp.square(outputs - story.reward), axis=1)
+
+    def place(self, observation: Array) -> Array:
+        """The number of the place [...] that an observation [..., O] of whole numbers is."""
+        place = jnp.zeros(observation.shape[:-1], jnp.int32)
+        for entry, count in enumerate(self.cells):
+            place = place * count + observation[..., entry].astype(jnp.int32)
+        return place
+
+    def loss(self, params: BeliefParams, stories: Story, prior_weight: float, key: Key) -> tuple[Array, Metrics]:
+        """The negative evidence bound of trials [S, T, ...], and its terms:
+
+            mean over trials of Σ_{t=0}^{T} [ −E_{m ~ q_t} Σ_k log p(r_k | s_k, m) + w KL(q_t ‖ q_{t−1}) ],
+
+        with q_{−1} = N(0, I) (eq. 8 and 9, summed over t as in the authors' code).
+        """
+        posterior = self.posteriors(params, jnp.swapaxes(stories.read, 0, 1))
+        before = jax.tree.map(lambda x: jnp.concatenate([jnp.zeros_like(x[:1]), x[:-1]]), posterior)
+        divergence = jnp.mean(jnp.sum(posterior.divergence(before), axis=0))
+        latent = jnp.swapaxes(posterior.sample(key), 0, 1)
+        likelihood = jax.vmap(lambda m, story: jnp.sum(self.log_likelihood(params, m, story)))(latent, stories)
+        error = -jnp.mean(likelihood)
+        return error + prior_weight * divergence, {"model_error": error, "model_divergence": divergence}

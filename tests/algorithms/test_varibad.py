@@ -1,0 +1,104 @@
+"""VariBAD: the belief that acts is the belief that is learned, and which loss trains what."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from algorithms.meta_batch import collected
+
+from adaptax import buffers, registry
+from adaptax.types import UserError
+
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
+SMALL: dict[str, Any] = {
+    "tasks": 6,
+    "latent": 2,
+    "hidden": 6,
+    "embedding": 5,
+    "decoder_hidden": (4,),
+    "policy_hidden": (4,),
+    "model_batch": 3,
+    "capacity": 9,
+    "cells": (5, 5),
+    "reward_model": "bernoulli",
+}
+
+
+def make(**fields: Any) -> tuple[Any, Any]:
+    benchmark = registry.make_benchmark("gridnavi", {"episodes": 2, "goals": "paper"})
+    return registry.make_algorithm("varibad", None, benchmark.spec, {**SMALL, **fields}), benchmark
+
+
+@cache
+def meta_batch() -> tuple[Any, Any, Any]:
+    algorithm, benchmark = make()
+    return algorithm, *collected(algorithm, benchmark, noise=0.3)
+
+
+@cache
+def updated() -> tuple[Any, Any]:
+    algorithm, state, trials = meta_batch()
+    return jax.jit(algorithm.update)(state, trials, jax.random.key(0))
+
+
+def test_the_belief_that_acts_is_the_belief_that_is_learned() -> None:
+    """The stored beliefs of a trial are the posteriors that the evidence bound is made of, and differ by what was seen:
+    one hidden state for the whole trial, episode borders included."""
+    algorithm, state, trials = meta_batch()
+    rollouts = jax.tree.map(lambda x: x[:, 0], trials.rollouts)
+    stories = algorithm.belief_model.stories(rollouts)
+    posterior = algorithm.belief_model.posteriors(state.params.model, jnp.swapaxes(stories.read, 0, 1))
+    acted = np.asarray(rollouts.decision.extras.belief)[:, 0]  # [N, T, 2 Z]
+    learned = np.swapaxes(np.concatenate([posterior.mean, posterior.log_std], axis=-1), 0, 1)
+    assert learned.shape == (6, 31, 4)
+    np.testing.assert_allclose(acted, learned[:, :-1], atol=1e-5)
+    np.testing.assert_array_equal(acted[0, 0], acted[1, 0])  # before anything was read
+    assert np.ptp(acted, axis=1).max() > 0.1
+
+
+def test_a_story_pairs_each_step_with_what_it_led_to() -> None:
+    algorithm, _, trials = meta_batch()
+    rollouts = jax.tree.map(lambda x: np.asarray(x)[:, 0], trials.rollouts._replace(memory=()))
+    story = algorithm.belief_model.stories(rollouts)
+    np.testing.assert_array_equal(story.reward, rollouts.reward[:, 0])
+    np.testing.assert_array_equal(story.reached, rollouts.next_observation[:, 0])
+    np.testing.assert_array_equal(story.before[..., :2], rollouts.timestep.observation[:, 0])
+    np.testing.assert_array_equal(np.argmax(story.before[..., 2:], -1), rollouts.decision.action[:, 0])
+    # After a step the encoder reads where the agent stands, its action and its reward; 14 is an episode's last step.
+    np.testing.assert_array_equal(story.read[:, :-1, :2], rollouts.timestep.observation[:, 0, 1:])
+    np.testing.assert_array_equal(np.argmax(story.read[..., 2:7], -1), rollouts.decision.action[:, 0])
+    np.testing.assert_array_equal(story.read[..., 7], rollouts.reward[:, 0])
+    np.testing.assert_array_equal(np.flatnonzero(np.asarray(story.read)[0, :, 8]), [14, 29])
+    np.testing.assert_array_equal(story.read[:, 14, :2], 0)
+
+
+def test_the_ring_takes_the_trials_and_the_model_learns_from_it_alone() -> None:
+    algorithm, state, trials = meta_batch()
+    after, _ = updated()
+    stories = algorithm.belief_model.stories(jax.tree.map(lambda x: x[:, 0], trials.rollouts))
+    assert int(after.ring.added) == 6
+    jax.tree.map(lambda held, new: np.testing.assert_array_equal(held[:6], new), after.ring.items, stories)
+    # Other rewards change policy and value; with the same ring they leave the model as it is.
+    key, rollouts = jax.random.key(1), jax.tree.map(lambda x: x[:, 0], trials.rollouts)
+    improve = jax.jit(lambda rollouts: algorithm._improve_heads(state, rollouts, key)[0])
+    heads, others = improve(rollouts), improve(rollouts._replace(reward=rollouts.reward[::-1]))
+    assert any(np.any(a != b) for a, b in zip(*map(jax.tree.leaves, (heads, others)), strict=True))
+    full = buffers.add(buffers.add(state.ring, stories), jax.tree.map(lambda x: x[:3], stories))
+    model = algorithm._improve_model(state, full, key)[0]
+    assert all(np.any(a != b) for a, b in zip(*map(jax.tree.leaves, (model, state.params.model)), strict=True))
+
+
+def test_bad_input() -> None:
+    with pytest.raises(UserError, match="cells has 1 numbers; an observation has 2"):
+        make(cells=(25,))
+    with pytest.raises(UserError, match=r"capacity is 5; it must satisfy 6 ≤ capacity"):
+        make(capacity=5)
+    algorithm, _ = make(capacity=10**12)
+    with pytest.raises(UserError, match="a buffer of 1000000000000 items needs .* GiB and the machine has"):
+        jax.eval_shape(algorithm.init, jax.random.key(0))
