@@ -138,7 +138,7 @@ class Belief(NamedTuple):
         if self.cells:
             # Sums by place first: what is to be summed over T steps then is summed over the places.
             places = jax.nn.one_hot(self.place(story.reached), self._places, dtype=jnp.float32)
-            outputs, _ = decoder.apply(params.decoder, (), latent)
+            outputs = self.by_place(params, latent)
             visits = jnp.sum(places, axis=0)
             if self.positive:
                 paid = (story.reward > 0).astype(jnp.float32)
@@ -154,6 +154,11 @@ class Belief(NamedTuple):
             paid = (story.reward > 0).astype(jnp.float32)
             return jnp.sum(paid * outputs - jax.nn.softplus(outputs), axis=1)
         return -0.5 * jnp.sum(jnp.square(outputs - story.reward), axis=1)
+
+    def by_place(self, params: BeliefParams, latent: Array) -> Array:
+        """The decoder's heads [..., places] for latents [..., Z]: logits where it predicts whether a reward is positive,
+        rewards otherwise."""
+        return self._networks[3].apply(params.decoder, (), latent)[0]
 
     def place(self, observation: Array) -> Array:
         """The number of the place [...] that an observation [..., O] of whole numbers is."""

@@ -1,0 +1,179 @@
+"""VariBAD and RL² on GridNavi with all 21 goals, as published: `python benchmarks/varibad_gridnavi.py`.
+
+Both train on trials of 4 episodes for as many environment steps, and are judged on the same trials of 6 episodes: by
+episode, beside the Bayes-optimal agent. A figure shows what the first seed's belief expects of every cell while it
+explores.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from common import RESULTS, RUNS, arguments, interval, machine
+
+from adaptax import api, provenance, registry
+from adaptax.run.collect import collect, streams_of
+from adaptax.run.evaluate import Protocol, evaluate
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+NAME, ON = "varibad_gridnavi", "gridnavi"
+FIGURE = Path(__file__).parents[1] / "docs" / "figures" / "varibad-belief.png"
+FRAMES = 19_200_000  # of 2e7 in the paper
+AGENTS: dict[str, tuple[str, int, dict[str, Any]]] = {
+    "VariBAD": ("varibad", 20_000, {"decay": 20_000}),
+    "RL²": ("rl2", 1250, {"decay": 1250}),
+}
+TRAINED, JUDGED = 4, 6  # episodes per trial
+OPTIMUM = (4.0, *[11.0714] * (JUDGED - 1))
+TARGET = 0.95 * sum(OPTIMUM[:TRAINED])
+PROTOCOL = Protocol(tasks=420, episodes=JUDGED, seed=1)
+
+
+def measured(name: str, seed: int, options: Any) -> tuple[api.Trained, np.ndarray, dict[str, Any]]:
+    """The trained agent, its returns [tasks, episodes], and the last row of its metrics."""
+    algorithm, iterations, own = AGENTS[name]
+    out = RUNS / f"{NAME}-{algorithm}-seed{seed}"
+    if not options.evaluate_only:
+        api.train(
+            algorithm,
+            ON,
+            out=out,
+            iterations=options.iterations or iterations,
+            seed=seed,
+            devices=options.devices,
+            resume=(out / "checkpoints").exists(),
+            settings={"goals": "paper", "episodes": TRAINED},
+            hyperparameters=own,
+        )
+    agent = api.load(out)
+    longer = registry.make_benchmark(ON, {"goals": "paper", "episodes": JUDGED})
+    found = evaluate(agent.algorithm, longer, longer.test, agent.params, PROTOCOL)
+    last = json.loads((out / "metrics.jsonl").read_text().splitlines()[-1])
+    returns = found.returns[:, 0, 0].astype(np.float64)
+    print(f"{name}, seed {seed}: {returns.mean(axis=0).round(2)} in {last['seconds']:.0f} s", flush=True)
+    return agent, returns, last
+
+
+def rows_of(name: str, returns: np.ndarray) -> list[dict[str, Any]]:
+    """By episode, of returns [seeds, tasks, episodes]."""
+    values = {f"{name}, episode {e + 1}": (returns[:, :, e], OPTIMUM[e]) for e in range(JUDGED)}
+    values[f"{name}, episodes 1 to {TRAINED}"] = (returns[:, :, :TRAINED].sum(axis=2), sum(OPTIMUM[:TRAINED]))
+    rows = []
+    for label, (each, best) in values.items():
+        value, half = interval(each)
+        bound = {"name": "Bayes-optimal", "value": best}
+        rows.append({"label": label, "value": value, "ci95": half, "published": None, "bounds": [bound]})
+        print(f"{label}: {value:.2f} ± {half:.2f}", flush=True)
+    return rows
+
+
+def main() -> None:
+    options = arguments(__doc__ or "").parse_args()
+    if options.devices > 1:  # before JAX starts
+        jax.config.update("jax_num_cpu_devices", options.devices)
+    seeds = range(options.seed, options.seed + options.seeds)
+    found = {name: [measured(name, seed, options) for seed in seeds] for name in AGENTS}
+    returns = {name: np.stack([returns for _, returns, _ in each]) for name, each in found.items()}
+    rows = [row for name in AGENTS for row in rows_of(name, returns[name])]
+    later = returns["VariBAD"][:, :, 4:].mean(axis=2) - returns["VariBAD"][:, :, 3]
+    gain, gain_half = interval(later)
+    label = "VariBAD, mean of episodes 5 and 6 − episode 4"
+    rows.append({"label": label, "value": gain, "ci95": gain_half, "published": None})
+    totals = returns["VariBAD"][:, :, :TRAINED].sum(axis=2)
+    value, half = interval(totals)
+    lasts = [last for _, _, last in found["VariBAD"]]
+    rates = [last["steps_per_second"] for last in lasts]
+    result = {
+        "schema": 1,
+        "recipe": NAME,
+        "title": "VariBAD, GridNavi, all 21 goals, 4 episodes",
+        "metric": "total return per trial",
+        "seeds": list(seeds),
+        "tasks": PROTOCOL.tasks,
+        "environment_steps": lasts[0]["environment_steps"],
+        "seconds": float(np.mean([last["seconds"] for last in lasts])),
+        "value": value,
+        "per_seed": totals.mean(axis=1).tolist(),
+        "ci95": half,
+        "published": None,
+        "published_source": "",
+        "bounds": [{"name": "Bayes-optimal", "value": sum(OPTIMUM[:TRAINED])}],
+        "target": f">= {TARGET:.2f}",
+        "met": value >= round(TARGET, 2),
+        "command": shlex.join(["python", *sys.argv]),
+        "versions": provenance.versions(),
+        "git": provenance.git_revision(),
+        "machine": machine(),
+        "note": NOTE,
+        "rows": rows,
+        "details": {
+            "steps_per_second_at_the_end": rates,
+            "per_episode": {k: v.mean(1).tolist() for k, v in returns.items()},
+        },
+    }
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{NAME}.json").write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+    draw(found["VariBAD"][0][0])
+
+
+NOTE = (
+    "the paper's protocol: training and judgement are on the same 21 goals, so this measures exploration, not "
+    "generalisation. Agents act by chance as they do in training, and trained on 4 episodes. RL² has as many "
+    "environment steps"
+)
+
+
+def draw(agent: api.Trained, task: int = 12, steps: tuple[int, ...] = (0, 2, 4, 6, 8, 10, 12, 14, 29)) -> None:
+    """What the belief expects of every cell, by step of a trial: the chance of a reward at the mean latent."""
+    from adaptax.report.style import save
+
+    algorithm, on = agent.algorithm, agent.benchmark
+    one = jax.tree.map(lambda x: x[task : task + 1], on.test.tasks)  # type: ignore[attr-defined]
+    plan = algorithm.plan._replace(tasks=1)
+
+    @jax.jit
+    def live(params: Any) -> Any:
+        trials = collect(
+            algorithm, streams_of(on.environment), type(on.test)(one), plan, params, None, jax.random.key(3)
+        )[0]
+        rollout = jax.tree.map(lambda x: x[0, 0, 0], trials.rollouts)
+        latent = jnp.split(rollout.decision.extras.belief, 2, axis=-1)[0]
+        chance = jax.nn.sigmoid(algorithm.belief_model.by_place(params.model, latent))  # type: ignore[attr-defined]
+        return rollout.timestep.observation, chance.reshape(-1, 5, 5)
+
+    places, chance = (np.asarray(x) for x in live(agent.params))
+    save(figure(places, chance, np.asarray(one.goal)[0], steps), FIGURE)
+
+
+def figure(places: np.ndarray, chance: np.ndarray, goal: np.ndarray, steps: tuple[int, ...]) -> Figure:
+    """One panel a step: cells shaded by their chance, the path so far in this episode, and the goal."""
+    from adaptax.report.style import INK, PALETTE, new_figure, styled
+
+    with styled():
+        drawn = new_figure(9.6, 1.75)
+        panels = drawn.subplots(1, len(steps))
+        for step, axes in zip(steps, panels, strict=True):
+            axes.imshow(chance[step].T, origin="lower", cmap="Blues", vmin=0, vmax=1)
+            begun = 15 * (step // 15)
+            path = places[begun : step + 1]
+            axes.plot(path[:, 0], path[:, 1], color=PALETTE[1], linewidth=1.4)
+            axes.plot(*path[-1], "o", color=PALETTE[1], markersize=4)
+            axes.plot(*goal, "*", color=INK, markersize=8)
+            axes.set(xticks=[], yticks=[])
+            episode, within = divmod(step, 15)
+            axes.set_title(f"episode {episode + 1}\nstep {within}", fontsize=8, weight="normal", loc="center", pad=4)
+        drawn.suptitle("Chance of a reward, by VariBAD's belief (star: the goal)", x=0.01, ha="left", fontsize=9)
+    return drawn
+
+
+if __name__ == "__main__":
+    main()
