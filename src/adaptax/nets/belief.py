@@ -156,8 +156,8 @@ class Belief(NamedTuple):
         return -0.5 * jnp.sum(jnp.square(outputs - story.reward), axis=1)
 
     def by_place(self, params: BeliefParams, latent: Array) -> Array:
-        """The decoder's heads [..., places] for latents [..., Z]: logits where it predicts whether a reward is positive,
-        rewards otherwise."""
+        """The decoder's heads [..., places] for latents [..., Z]: rewards, or logits where it predicts whether they are
+        positive."""
         return self._networks[3].apply(params.decoder, (), latent)[0]
 
     def place(self, observation: Array) -> Array:
