@@ -3,8 +3,8 @@
 The comparison of Rothfuss et al. 2019 (figure 5), in the environment without momentum, with its own tasks: all four
 corners in training and in the judgement, three inner steps. All agents have the same policy layers, step size, tasks ×
 streams and iterations; MAML and E-MAML step by TRPO, ProMP by its proximal steps. The result file holds returns and
-success by number of steps, and towards how many of the four corners a task's trajectories go; two figures are drawn from
-it and from the first seed's trajectories.
+success by number of steps, and towards how many of the four corners a task's trajectories go; two figures are drawn
+from it and from the first seed's trajectories.
 """
 
 from __future__ import annotations
@@ -69,8 +69,8 @@ def measured(algorithm: str, seed: int, options: Any) -> Seed:
 
 
 def tried(evaluation: Evaluation) -> np.ndarray:
-    """Towards how many corners a task's trajectories go, all streams together: [N, R]. A trajectory goes towards a corner
-    when it is in its quadrant with ‖s‖₁ ≥ 1, twice as far out as where it starts to be paid for the right one."""
+    """Towards how many corners a task's trajectories go, all streams together: [N, R]. One goes towards a corner when
+    it is in its quadrant with ‖s‖₁ ≥ 1, twice as far out as where the right one begins to pay."""
     place = evaluation.observations[..., None, :2]  # [N, R, B, T, 1, 2]
     there = (place * CORNERS > 0).all(axis=-1) & (np.abs(place).sum(axis=-1) >= 1.0)
     return there.any(axis=(2, 3)).sum(axis=-1).astype(np.float64)

@@ -41,6 +41,7 @@ PLANS = {
     "anil": Plan(500),
     "meta-sgd": Plan(500),
     "reptile": Plan(300),
+    "multitask-ppo": Plan(100),
 }
 
 

@@ -69,7 +69,7 @@ EVERY = [
 ADAPTED_POLICY = (
     *("maml", "fomaml", "anil", "meta-sgd"),
     *("maml-trpo", "boil", "e-maml", "cavia"),
-    *("promp", "gmps", "reptile", "mmaml", "task-model"),
+    *("promp", "gmps", "reptile", "mmaml", "task-model", "multitask-ppo"),
 )
 
 # Leaves of the parameters that `update` leaves as they are, by the beginning of their path: what is not learned.

@@ -33,6 +33,7 @@ MUST_PASS = {
     "mmaml": GRADIENT,
     "task-model": GRADIENT,
     "varibad": tuple(PROBES),
+    "multitask-ppo": ("one task", "visible", "nothing"),  # in training it never adapts
 }
 _RL2 = {"tasks": 128, "hidden": 32, "learning_rate": 5e-3, "minibatches": 2, "entropy": 0.03, "discount": 1.0}
 _TRUST = {"tasks": 16, "streams": 10, "hidden": (16,), "step_size": 0.5}
@@ -46,6 +47,7 @@ SETTINGS: dict[str, tuple[int, dict[str, Any]]] = {  # iterations and hyper-para
     "gmps": (60, {**_SMALL, "expert_iterations": 30, "expert_learning_rate": 1e-2, "batch": 40, "capacity": 400}),
     "task-model": (60, _SMALL),
     "maesn": (100, {"tasks": 16, "streams": 10, "hidden": (16,), "step_size": 0.5}),
+    "multitask-ppo": (60, {k: v for k, v in _SMALL.items() if k != "step_size"}),
     "varibad": (
         400,
         {"tasks": 64, "model_batch": 64, "clip": 0.2, "learning_rate": 3e-3, "discount": 1.0, "prior_weight": 0.01},

@@ -77,6 +77,10 @@ ALGORITHMS = {
         "adaptax.algorithms.task_model:TaskModel",
         "task model: a probing round chooses where adaptation starts and how far it steps",
     ),
+    "multitask-ppo": Entry(
+        "adaptax.algorithms.multitask_ppo:MultitaskPPO",
+        "multi-task PPO: one policy for all tasks, fine-tuned on a new one; the baseline of meta-learning",
+    ),
     "varibad": Entry(
         "adaptax.algorithms.varibad:VariBAD",
         "VariBAD: a policy on a variational belief about the task (Zintgraf et al. 2020), with PPO",
@@ -183,7 +187,7 @@ class Defaults(NamedTuple):
 _TRUST_REGION = ("maml-trpo", "boil", "e-maml")
 _BY_GRADIENT = (
     *("maml", "fomaml", "anil", "meta-sgd", *_TRUST_REGION, "cavia"),
-    *("promp", "maesn", "gmps", "mmaml", "reptile", "task-model"),
+    *("promp", "maesn", "gmps", "mmaml", "reptile", "task-model", "multitask-ppo"),
 )
 _GRADIENT = {"rounds": 4, "streams": 20}
 # Fresh trials instead of passes over old ones: collecting one costs a quarter of a pass over it.
@@ -203,7 +207,7 @@ DEFAULTS: dict[tuple[str, str], Defaults] = {
     ),
     **{(name, "navigation"): _POINT for name in ("maml", "fomaml", "anil", "meta-sgd", *_TRUST_REGION, "promp")},
     ("cavia", "navigation"): _POINT._replace(hyperparameters={"step_size": 1.0, "discount": 0.95}),
-    ("reptile", "navigation"): _POINT._replace(hyperparameters={}),
+    **{(name, "navigation"): _POINT._replace(hyperparameters={}) for name in ("reptile", "multitask-ppo")},
     # With learned step sizes the prior comes to cover less of the half circle (docs/algorithms/maesn.md).
     ("maesn", "sparse-navigation"): Defaults(
         {"learn_step_sizes": False, "later_step_scale": 0.9}, 300, {"rounds": 16, "streams": 20, "tasks": 20}

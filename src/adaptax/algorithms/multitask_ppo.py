@@ -1,0 +1,180 @@
+"""Multi-task PPO with fine-tuning: the baseline that a meta-learner has to beat (Schulman et al. 2017 for PPO).
+
+One policy π_θ is trained on all tasks at once, without being told which one it faces, and on a new task it goes on
+learning from what it collects there:
+
+    training      minimise over θ  mean_tasks L_clip(θ; D_i) − w H(π_θ)
+    fine-tuning   φ ← φ − Adam_η( ∇_φ L_clip(φ; D) )  `fine_tuning_epochs` times after each round, from φ = θ
+
+with L_clip = −mean( min(ρ Â, clip(ρ, 1−ε, 1+ε) Â) ), ρ = π/π_stored, and standardised advantages Â over the linear
+feature baseline, fitted per task and round on the same data, as MAML and its descendants have them: what differs from
+those is that nothing in training asks whether θ is a good place to go on from. Every step is on the whole batch. Adam's
+moments on a new task begin as zeros.
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from ..nets.policy import Policy, PolicyParams
+from ..ops import baseline, policy_losses
+from ..ops.tasks import map_tasks, mean_gradient
+from ..types import Array, Decision, Key, Memory, Metrics, Plan, Rollout, Spec, Timestep, Trial, check_range
+
+
+class Adapted(NamedTuple):
+    """φ, and Adam's state on this task."""
+
+    policy: PolicyParams
+    optimizer: Any
+
+
+class MultitaskPPOState(NamedTuple):
+    params: PolicyParams
+    optimizer: Any
+    iteration: Array
+
+
+class Extras(NamedTuple):
+    log_probability: Array
+
+
+class Batch(NamedTuple):
+    """One round as the losses see it: leaves [B, T, ...]."""
+
+    observation: Array
+    action: Array
+    log_probability: Array
+    advantage: Array
+
+
+@dataclass(frozen=True)
+class MultitaskPPO:
+    """One policy for all tasks, fine-tuned on a new one."""
+
+    spec: Spec
+    """What the environment looks like."""
+    tasks: int = 40
+    """Tasks per iteration."""
+    streams: int = 20
+    """Trajectories per task and round."""
+    steps: int = 0
+    """Environment steps per trajectory and round; 0: one full-length trial of the benchmark's protocol."""
+    hidden: tuple[int, ...] = (100, 100)
+    """Hidden units of the policy's layers."""
+    discount: float = 0.99
+    """γ."""
+    trace: float = 1.0
+    """λ of the generalized advantage estimate."""
+    clip: float = 0.2
+    """ε of the clipped probability ratio."""
+    epochs: int = 5
+    """Gradient steps on the data of one iteration."""
+    learning_rate: float = 1e-3
+    """Adam's step size in training."""
+    fine_tuning_epochs: int = 20
+    """Gradient steps on each round of a new task."""
+    fine_tuning_rate: float = 1e-2
+    """η: Adam's step size on a new task."""
+    entropy: float = 0.0
+    """w: weight of the entropy bonus in training."""
+    gradient_clip: float = 1.0
+    """Largest global norm of a gradient."""
+    initial_std: float = 1.0
+    """Standard deviation of the actions before training (Box action spaces)."""
+    minimum_std: float = 0.1
+    """Floor under the standard deviation of the actions."""
+
+    def __post_init__(self) -> None:
+        for name in ("tasks", "streams", "epochs"):
+            check_range(name, getattr(self, name), 1)
+        for name in ("steps", "entropy", "fine_tuning_epochs", "fine_tuning_rate"):
+            check_range(name, getattr(self, name), 0)
+        for name in ("learning_rate", "gradient_clip", "clip", "initial_std", "minimum_std"):
+            check_range(name, getattr(self, name), 0, above=True)
+        for name in ("discount", "trace"):
+            check_range(name, getattr(self, name), 0, 1)
+        for width in self.hidden:
+            check_range("hidden", width, 1)
+        self._policy.check()
+
+    @property
+    def plan(self) -> Plan:
+        steps = self.steps or self.spec.horizon * self.spec.episodes
+        return Plan(self.tasks, rounds=1, streams=self.streams, steps=steps, lifetime=1)
+
+    @property
+    def _policy(self) -> Policy:
+        return Policy(self.spec, self.hidden, self.initial_std, self.minimum_std)
+
+    def _optimizer(self, rate: float) -> optax.GradientTransformation:
+        return optax.chain(optax.clip_by_global_norm(self.gradient_clip), optax.adam(rate))
+
+    # --- how the agent faces one task ---
+
+    def begin(self, params: PolicyParams, key: Key, index: Array) -> Adapted:
+        return Adapted(params, self._optimizer(self.fine_tuning_rate).init(params))
+
+    def start(self, params: PolicyParams) -> Memory:
+        return ()
+
+    def act(
+        self, params: PolicyParams, adapted: Adapted, memory: Memory, timestep: Timestep, key: Key
+    ) -> tuple[Decision, Memory]:
+        policy = self._policy.distribution(adapted.policy, self._policy.observe(timestep.observation))
+        action = policy.sample(key)
+        return Decision(action, Extras(policy.log_probability(action))), memory
+
+    def adapt(self, params: PolicyParams, adapted: Adapted, rollout: Rollout, key: Key) -> Adapted:
+        """Fine-tuning on one round."""
+        batch, optimizer = self._batch(rollout), self._optimizer(self.fine_tuning_rate)
+
+        def improve(adapted: Adapted, _: None) -> tuple[Adapted, None]:
+            slope = jax.grad(lambda policy: self.loss(policy, batch)[0])(adapted.policy)
+            step, state = optimizer.update(slope, adapted.optimizer, adapted.policy)
+            policy: Any = optax.apply_updates(adapted.policy, step)
+            return Adapted(policy, state), None
+
+        return jax.lax.scan(improve, adapted, length=self.fine_tuning_epochs)[0]
+
+    def _batch(self, rollout: Rollout) -> Batch:
+        observation = self._policy.observe(rollout.timestep.observation)
+        advantage = baseline.advantages(rollout, observation, self.discount, self.trace)
+        return Batch(observation, rollout.decision.action, rollout.decision.extras.log_probability, advantage)
+
+    # --- how the parameters learn from many tasks ---
+
+    def init(self, key: Key) -> MultitaskPPOState:
+        params = self._policy.init(key)
+        return MultitaskPPOState(params, self._optimizer(self.learning_rate).init(params), jnp.zeros((), jnp.int32))
+
+    def update(self, state: MultitaskPPOState, trials: Trial, key: Key) -> tuple[MultitaskPPOState, Metrics]:
+        batches = map_tasks(lambda trial: self._batch(jax.tree.map(lambda x: x[0], trial.rollouts)), trials)
+
+        def improve(carry: tuple[PolicyParams, Any], _: None) -> tuple[tuple[PolicyParams, Any], Metrics]:
+            params, optimizer = carry
+            slope, metrics = mean_gradient(self._objective, params, batches)
+            step, optimizer = self._optimizer(self.learning_rate).update(slope, optimizer, params)
+            metrics = jax.tree.map(jnp.mean, metrics) | {"gradient_norm": optax.tree.norm(slope)}
+            stepped: Any = optax.apply_updates(params, step)
+            return (stepped, optimizer), metrics
+
+        carry = (state.params, state.optimizer)
+        (params, optimizer), metrics = jax.lax.scan(improve, carry, length=self.epochs)
+        return MultitaskPPOState(params, optimizer, state.iteration + 1), jax.tree.map(jnp.mean, metrics)
+
+    def _objective(self, params: PolicyParams, batch: Batch) -> tuple[Array, Metrics]:
+        """L_clip − w H of one task."""
+        loss, metrics = self.loss(params, batch)
+        return loss - self.entropy * metrics["entropy"], metrics
+
+    def loss(self, policy: PolicyParams, batch: Batch) -> tuple[Array, Metrics]:
+        """L_clip of one task, and what there is to say of it."""
+        acts = self._policy.distribution(policy, batch.observation)
+        logs = acts.log_probability(batch.action)
+        loss = policy_losses.clipped_loss(logs, batch.log_probability, batch.advantage, self.clip)
+        divergence = policy_losses.approximate_divergence(logs, batch.log_probability)
+        return loss, {"loss": loss, "entropy": jnp.mean(acts.entropy()), "divergence": divergence}
