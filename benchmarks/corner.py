@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 NAME, ON = "corner_exploration", "corner"
 FIGURES = Path(__file__).parents[1] / "docs" / "figures"
-ITERATIONS = 450
+ITERATIONS = 200
 SHARED = {"hidden": (64, 64), "tasks": 12, "streams": 20, "inner_steps": 3, "step_size": 0.1}
 AGENTS = {"MAML": "maml-trpo", "E-MAML": "e-maml", "ProMP": "promp"}
 PROTOCOL = Protocol(tasks=40, rounds=4, streams=20, seed=1, shown_tasks=40, shown_streams=20)
@@ -137,7 +137,7 @@ def document(found: dict[str, list[Seed]], options: Any) -> dict[str, Any]:
 NOTE = (
     "the paper shows curves only: MAML does not find the corner, ProMP's curvature term makes it visit all of them. A "
     "corner is tried when one of 20 trajectories is in its quadrant with ‖s‖₁ ≥ 1 (its reward shows at ½). 12 "
-    "tasks per iteration in place of 40, 450 iterations in place of 501. Training and judgement are on the same four "
+    "tasks per iteration in place of 40, 200 iterations in place of 501. Training and judgement are on the same four "
     "corners, as in the paper"
 )
 
