@@ -154,3 +154,7 @@ def test_bad_input_is_refused_before_compilation() -> None:
             train(algorithm, other, Settings(1, quiet=True), None, resume=False)  # type: ignore[arg-type]
     with pytest.raises(UserError, match="inner-steps is -1"):
         make(inner_steps=-1)
+    state = meta_batch()[1]
+    for index in (70, -2):
+        with pytest.raises(UserError, match=f"index is {index}; it must satisfy -1 ≤ index ≤ 69"):
+            algorithm.begin(state.params, jax.random.key(0), jnp.int32(index))

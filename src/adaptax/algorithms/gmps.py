@@ -35,7 +35,7 @@ import optax
 
 from ..nets.policy import Policy, PolicyParams
 from ..ops import baseline, distributions, inner, policy_losses
-from ..ops.tasks import map_tasks, mean_gradient
+from ..ops.tasks import check_index, map_tasks, mean_gradient
 from ..types import Array, Decision, Key, Memory, Metrics, Plan, Rollout, Spec, Timestep, Trial, UserError, check_range
 
 
@@ -176,9 +176,9 @@ class GMPS:
 
     def begin(self, params: GMPSParams, key: Key, index: Array) -> GMPSAdapted:
         """θ; in the experts' phase the expert, where the task is a training task."""
+        check_index(index, self.spec.training_tasks)
         expert = jnp.logical_and(jnp.logical_not(params.imitating), index >= 0)
-        told = self.expert(params.experts, index)
-        policy = jax.tree.map(lambda e, p: jnp.where(expert, e, p), told, params.policy)
+        policy = jax.tree.map(lambda e, p: jnp.where(expert, e, p), self.expert(params.experts, index), params.policy)
         return GMPSAdapted(policy, expert, jnp.zeros((), jnp.int32))
 
     def start(self, params: GMPSParams) -> Memory:

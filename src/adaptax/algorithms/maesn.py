@@ -33,7 +33,7 @@ import jax.numpy as jnp
 from ..nets.policy import Policy, PolicyParams
 from ..ops import baseline, policy_losses, trust_region
 from ..ops.distributions import DiagonalGaussian, Distribution
-from ..ops.tasks import map_tasks, mean_gradient, mean_over_tasks
+from ..ops.tasks import check_index, map_tasks, mean_gradient, mean_over_tasks
 from ..types import Array, Decision, Key, Memory, Metrics, Plan, Rollout, Spec, Timestep, Trial, UserError, check_range
 
 
@@ -158,6 +158,7 @@ class MAESN:
     # --- how the agent faces one task ---
 
     def begin(self, params: MAESNParams, key: Key, index: Array) -> Adapted:
+        check_index(index, self.spec.training_tasks)
         return Adapted(self._latent_of(params, index), jnp.zeros((), jnp.int32))
 
     def _latent_of(self, params: MAESNParams, index: Array) -> Latent:

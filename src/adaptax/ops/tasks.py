@@ -9,8 +9,17 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
+
+from ..types import Array, check_range
 
 TASK_AXIS = "tasks"
+
+
+def check_index(index: Array, training_tasks: int | None) -> None:
+    """Raise a `UserError` unless `index`, where it is a number and not traced, is that of a training task or -1."""
+    if not isinstance(index, Tracer):
+        check_range("index", int(index), -1, (training_tasks or 0) - 1)
 
 
 def map_tasks(function: Callable[..., Any], *batches: Any) -> Any:
