@@ -18,11 +18,13 @@ TARGETS = {
     "maml": (600_000, "speed_maml_navigation"),
     "maml-trpo": (72_700, "speed_maml_trpo_navigation"),  # 1.1 s for 80 000 steps
     "rl2": (36_000, "speed_rl2_bandit"),
+    "varibad": (20_000, "speed_varibad_gridnavi"),
 }
 PEERS = {
     "maml": ("PyTorch MAML-RL, TRPO outer step, another machine", 1_400.0),
     "maml-trpo": ("TensorFlow 1, another machine", 9_500.0),
     "rl2": ("JAX single-file PPO-RNN, another machine", 25_300.0),
+    "varibad": ("the authors' PyTorch code, another machine", 1_100.0),
 }
 
 

@@ -56,6 +56,14 @@ JOBS = [
         {"tasks": 256, "hidden": 128, "epochs": 4, "minibatches": 4},
         2,
     ),
+    Job(
+        "VariBAD, GridNavi, 16 trials × 60 steps, PPO 2 × 4, 3 model updates on 25 trials with all 61 × 60 terms",
+        "varibad",
+        "gridnavi",
+        {"goals": "paper"},
+        {"tasks": 16},
+        1,
+    ),
 ]
 
 
