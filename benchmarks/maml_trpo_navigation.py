@@ -12,8 +12,9 @@ RECIPE = Recipe(
     algorithm="maml-trpo",
     benchmark="navigation",
     settings={},
-    hyperparameters={"step_size": 0.5, "tasks": 20},
-    iterations=100,
+    # Iterations and the length of the later steps were chosen on validation goals; the paper halves those steps.
+    hyperparameters={"step_size": 0.5, "tasks": 20, "later_step_scale": 0.4},
+    iterations=80,
     metric="return after one gradient step",
     target=">= -11.7",
     published=-11.68,
