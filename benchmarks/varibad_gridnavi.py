@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
 NAME, ON = "varibad_gridnavi", "gridnavi"
 FIGURE = Path(__file__).parents[1] / "docs" / "figures" / "varibad-belief.png"
-FRAMES = 19_200_000  # of 2e7 in the paper
+
 AGENTS: dict[str, tuple[str, int, dict[str, Any]]] = {
-    "VariBAD": ("varibad", 20_000, {"decay": 20_000}),
-    "RL²": ("rl2", 1250, {"decay": 1250}),
+    "VariBAD": ("varibad", 15_000, {"decay": 15_000}),
+    "RL²": ("rl2", 940, {"decay": 940}),
 }
 TRAINED, JUDGED = 4, 6  # episodes per trial
 OPTIMUM = (4.0, *[11.0714] * (JUDGED - 1))

@@ -76,6 +76,7 @@ def test_a_story_pairs_each_step_with_what_it_led_to() -> None:
     np.testing.assert_array_equal(story.read[..., 7], rollouts.reward[:, 0])
     np.testing.assert_array_equal(np.flatnonzero(np.asarray(story.read)[0, :, 8]), [14, 29])
     np.testing.assert_array_equal(story.read[:, 14, :2], 0)
+    np.testing.assert_array_equal(story.read[..., 9:], rollouts.timestep.observation[:, 0])
 
 
 def test_the_ring_takes_the_trials_and_the_model_learns_from_it_alone() -> None:

@@ -27,7 +27,7 @@ def model(cells: tuple[int, ...] = (), positive: bool = False) -> Belief:
 def stories() -> Story:
     draw = np.random.default_rng(0)
     reached = draw.integers(0, [2, 3], (TRIALS, STEPS, 2)).astype(np.float32)
-    arrays = (draw.normal(size=(TRIALS, STEPS, 6)), draw.normal(size=(TRIALS, STEPS, 4)), reached)
+    arrays = (draw.normal(size=(TRIALS, STEPS, 8)), draw.normal(size=(TRIALS, STEPS, 4)), reached)
     reward = np.where(draw.uniform(size=(TRIALS, STEPS)) < 0.4, 1.0, -0.1)
     return Story(*(jnp.asarray(x, jnp.float32) for x in (*arrays, reward)))
 
@@ -106,7 +106,7 @@ def test_it_learns_which_place_pays() -> None:
     reached = np.stack([place // 3, place % 3], axis=-1).astype(np.float32)
     reward = np.where(place == goal, 1.0, -0.1).astype(np.float32)
     zeros = np.zeros((200, STEPS, 3), np.float32)
-    read = np.concatenate([reached, zeros, reward[..., None]], axis=-1)
+    read = np.concatenate([reached, zeros, reward[..., None], 0 * reached], axis=-1)
     trials = Story(*(jnp.asarray(x) for x in (read, zeros, reached, reward)))
 
     optimizer = optax.adam(1e-2)

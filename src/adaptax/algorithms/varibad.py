@@ -3,7 +3,7 @@
 An encoder q_φ reads a trial τ_:t step by step and holds a Gaussian over a latent m of the task; a decoder p_θ predicts
 from m what any step of the trial pays (`nets.belief`). The policy acts on the state and on the belief, not on a sample:
 
-    belief    b_t = (μ_t, log σ_t) of q_φ(m | τ_:t) = N(μ_t, σ_t²),   a GRU over (s_t, a_{t−1}, r_{t−1})
+    belief    b_t = (μ_t, log σ_t) of q_φ(m | τ_:t) = N(μ_t, σ_t²),   a GRU over (s_{t−1}, a_{t−1}, r_{t−1}, s_t)
     model     maximise over φ, θ, per trial of T steps,
               Σ_{t=0}^{T} [ E_{m ~ q_t} Σ_{k=1}^{T} log p_θ(r_k | s_k, m) − w KL( q_t ‖ q_{t−1} ) ],  q_{−1} = N(0, I)
     policy    maximise E Σ_t γ^t r_t of π_ψ(a_t | s_t, b_t) by PPO
@@ -13,9 +13,10 @@ and a policy that reads it can explore as a Bayes-optimal one would. q_0 is what
 anything; its hidden state lives for the whole trial. To the PPO loss beliefs are inputs: it does not reach the encoder.
 The model learns from a ring of past trials, with an optimizer of its own.
 
-Differences from the authors' code: the encoder is told that an episode begins, and reads the first observation of the
-new episode in place of the last one of the old, as the protocol has it; the value loss is relative to the variance of
-its targets, in place of running normalisations of rewards, states and beliefs; the ring begins empty.
+Differences from the authors' code: where an episode ends, the encoder is told so and reads the first observation of the
+new one in place of the last one of the old, as the protocol has it (therefore it reads s_{t−1} too); the value loss is
+relative to the variance of its targets, in place of running normalisations of rewards, states and beliefs; the ring
+begins empty.
 """
 
 from dataclasses import dataclass
@@ -52,10 +53,11 @@ class VariBADParams(NamedTuple):
 
 
 class VariBADMemory(NamedTuple):
-    """The encoder's memory, and whether the trial has begun: at its first step there is nothing to read yet."""
+    """The encoder's memory, whether the trial has begun (at its first step there is nothing to read), and s_{t−1}."""
 
     encoder: Memory
     begun: Array
+    observation: Array
 
 
 class VariBADState(NamedTuple):
@@ -182,26 +184,28 @@ class VariBAD:
         return ()
 
     def start(self, params: VariBADParams) -> VariBADMemory:
-        return VariBADMemory(self.belief_model.start(params.model), jnp.zeros((), bool))
+        nowhere = jnp.zeros((self.belief_model.sizes[0],), jnp.float32)
+        return VariBADMemory(self.belief_model.start(params.model), jnp.zeros((), bool), nowhere)
 
     def act(
         self, params: VariBADParams, adapted: Adapted, memory: VariBADMemory, timestep: Timestep, key: Key
     ) -> tuple[Decision, VariBADMemory]:
-        following = self.belief_model.read(params.model, memory.encoder, self.belief_model.perceive(timestep))
+        perceived = self.belief_model.perceive(memory.observation, timestep)
+        following = self.belief_model.read(params.model, memory.encoder, perceived)
         encoder = jax.tree.map(lambda new, old: jnp.where(memory.begun, new, old), following, memory.encoder)
         belief = jnp.concatenate(self.belief_model.belief(params.model, encoder), axis=-1)
         policy, value = self._heads.decide(params.heads, self._inputs(timestep, belief))
         action = policy.sample(key)
         extras = Extras(policy.log_probability(action), value, belief)
-        return Decision(action, extras), VariBADMemory(encoder, jnp.ones((), bool))
+        observation = self.belief_model.flat(timestep.observation)
+        return Decision(action, extras), VariBADMemory(encoder, jnp.ones((), bool), observation)
 
     def adapt(self, params: VariBADParams, adapted: Adapted, rollout: Rollout, key: Key) -> Adapted:
         return adapted
 
     def _inputs(self, timestep: Timestep, belief: Array) -> Array:
         first = timestep.first.astype(jnp.float32)[..., None]
-        observation = distributions.flatten(self.spec.observation_space, timestep.observation)
-        return jnp.concatenate([observation, first, belief], axis=-1)
+        return jnp.concatenate([self.belief_model.flat(timestep.observation), first, belief], axis=-1)
 
     # --- how meta-parameters learn from many tasks ---
 

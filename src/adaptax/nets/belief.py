@@ -15,7 +15,7 @@ import numpy as np
 
 from ..ops import distributions
 from ..ops.distributions import DiagonalGaussian
-from ..types import Array, Key, Memory, Metrics, Params, Rollout, Spec, Timestep
+from ..types import Array, Key, Memory, Metrics, Observation, Params, Rollout, Spec, Timestep
 from .mlp import mlp
 from .network import Network
 from .recurrent import gru
@@ -61,7 +61,7 @@ class Belief(NamedTuple):
         observation, action = self.sizes
         inputs = self.latent if self.cells else self.latent + 2 * observation + action
         return (
-            mlp((observation + action + 2, self.embedding)),
+            mlp((2 * observation + action + 2, self.embedding)),
             gru(self.embedding, self.hidden),
             mlp((self.hidden, 2 * self.latent)),
             mlp((inputs, *self.decoder_hidden, self._places)),
@@ -81,12 +81,16 @@ class Belief(NamedTuple):
         keys = jax.random.split(key, 4)
         return BeliefParams(*(network.init(k) for network, k in zip(self._networks, keys, strict=True)))
 
-    def perceive(self, timestep: Timestep) -> Array:
-        """(s_t, a_{t−1}, r_{t−1}, first_t) [..., I]."""
+    def perceive(self, before: Array, timestep: Timestep) -> Array:
+        """(s_t, a_{t−1}, r_{t−1}, first_t, s_{t−1}) [..., I], with `before` = s_{t−1} [..., O]: where an episode has
+        ended, s_t is not what the last action led to, but s_{t−1} tells."""
         action = distributions.flatten(self.spec.action_space, timestep.action)
         first = timestep.first.astype(jnp.float32)[..., None]
-        observation = distributions.flatten(self.spec.observation_space, timestep.observation)
-        return jnp.concatenate([observation, action, timestep.reward[..., None], first], axis=-1)
+        parts = (self.flat(timestep.observation), action, timestep.reward[..., None], first, before)
+        return jnp.concatenate(parts, axis=-1)
+
+    def flat(self, observation: Observation) -> Array:
+        return distributions.flatten(self.spec.observation_space, observation)
 
     def stories(self, rollouts: Rollout) -> Story:
         """What the model sees of rollouts [N, B, T]: leaves [N·B, T, ...]."""
@@ -94,19 +98,16 @@ class Belief(NamedTuple):
         after = jax.tree.map(
             lambda x, last: jnp.concatenate([x[:, :, 1:], last[:, :, None]], axis=2), rollouts.timestep, rollouts.last
         )
-        observation, reached = (
-            distributions.flatten(self.spec.observation_space, x)
-            for x in (rollouts.timestep.observation, rollouts.next_observation)
-        )
+        observation, reached = self.flat(rollouts.timestep.observation), self.flat(rollouts.next_observation)
         action = distributions.flatten(self.spec.action_space, rollouts.decision.action)
         before = jnp.concatenate([observation, action], axis=-1)
-        story = Story(self.perceive(after), before, reached, rollouts.reward)
+        story = Story(self.perceive(observation, after), before, reached, rollouts.reward)
         return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), story)
 
     def empty_story(self, steps: int) -> Story:
         """Zeros of the shapes of one trial of T = `steps`."""
         observation, action = self.sizes
-        shapes = ((observation + action + 2,), (observation + action,), (observation,), ())
+        shapes = ((2 * observation + action + 2,), (observation + action,), (observation,), ())
         return Story(*(jnp.zeros((steps, *shape), jnp.float32) for shape in shapes))
 
     def start(self, params: BeliefParams) -> Memory:
