@@ -27,7 +27,8 @@ RECIPE = Recipe(
 FIRST_ORDER = RECIPE._replace(
     name="fomaml_trpo_navigation",
     title="first-order MAML, 2-D navigation, TRPO outer step, α = 0.5",
-    hyperparameters={**RECIPE.hyperparameters, "first_order": True},
+    hyperparameters={"step_size": 0.5, "tasks": 20, "first_order": True},
+    iterations=100,
     # A run of the authors that they do not label and that looks like their first-order variant.
     target=">= -19.7",
     published=-19.73,
