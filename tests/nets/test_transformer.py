@@ -34,7 +34,7 @@ def plain(params: Any, xs: np.ndarray, span: int, heads: int) -> np.ndarray:
 
     waves = SHORTEST * span ** (np.arange(WAVES) / (WAVES - 1))
     angle = 2 * np.pi * np.arange(len(xs))[:, None] / waves
-    position = np.concatenate([np.sin(angle), np.cos(angle)], 1) / np.sqrt(WAVES)
+    position = np.concatenate([np.sin(angle), np.cos(angle)], 1) / (3 * np.sqrt(WAVES))
     x = np.concatenate([xs, position], 1) @ params.embed.weight + params.embed.bias
     for block in params.blocks:
         query, key, value = np.split(norm(block.before_attention, x) @ block.project, 3, axis=1)

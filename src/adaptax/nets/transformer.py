@@ -6,9 +6,11 @@
 
 attention_t = Σ_{j ≤ t} softmax_j(q_t · k_j / √width) v_j, in several heads, each over a few of the entries.
 
-The norms stand before each part, the residual sums are left alone, and what writes into them begins small, so that a
-new network reads little more than its last input: reactive behaviour can be learned first (Parisotto et al. 2020,
-GTrXL, whose gates we leave out). Grigsby et al. 2024 (AMAGO) carry RL² with a transformer far beyond what is here.
+The norms stand before each part and the residual sums are left alone (the order of Parisotto et al. 2020, GTrXL,
+whose gates we leave out). GTrXL has what a step reads of the past begin small too, but a mean over a trial is small
+already: weights that shrink it further hide from a new agent that there is anything to remember. What begins small is
+the output, of norm 1, so that the first steps of the policy's weights on it are no longer than on a young recurrent
+state. Grigsby et al. 2024 (AMAGO) carry RL² with a transformer far beyond what is here.
 
 The memory is the key–value cache: keys and values of all layers for every step so far, so that a step costs one row of
 each product and attends to at most `span` entries. Positions are sinusoids, not learned rows: how much of the trial is
@@ -77,7 +79,7 @@ def transformer(inputs: int, hidden: int, span: int, layers: int = 2, heads: int
         return TransformerParams(
             Layer(uniform_weights(embed_key, inputs + table.shape[1], hidden), jnp.zeros((hidden,), jnp.float32)),
             tuple(_new_block(k, hidden, joined, layers) for k in block_keys),
-            _new_norm(hidden),
+            _new_norm(hidden, hidden**-0.5),
         )
 
     def start(params: Params) -> Cache:
@@ -120,20 +122,20 @@ def transformer(inputs: int, hidden: int, span: int, layers: int = 2, heads: int
 
 def _sinusoids(span: int) -> np.ndarray:
     """Sines and cosines of every position, wavelengths from SHORTEST to 4 `span` steps in equal ratios:
-    [span, 2 WAVES]. Together they weigh as much as one of the inputs (a row has norm 1): larger, they drown them."""
+    [span, 2 WAVES]. A row has norm 1/3, a third of a one-hot input's: larger, they drown what happened."""
     waves = SHORTEST * span ** (np.arange(WAVES) / (WAVES - 1))
     angle = 2 * np.pi * np.arange(span)[:, None] / waves
-    return np.concatenate([np.sin(angle), np.cos(angle)], axis=1) / WAVES**0.5
+    return np.concatenate([np.sin(angle), np.cos(angle)], axis=1) / (3 * WAVES**0.5)
 
 
-def _new_norm(size: int) -> Norm:
-    return Norm(jnp.ones((size,), jnp.float32), jnp.zeros((size,), jnp.float32))
+def _new_norm(size: int, scale: float = 1.0) -> Norm:
+    return Norm(jnp.full((size,), scale, jnp.float32), jnp.zeros((size,), jnp.float32))
 
 
 def _new_block(key: Key, hidden: int, joined: int, layers: int) -> Block:
     project_key, merge_key, expand_key, contract_key = jax.random.split(key, 4)
     parts = [uniform_weights(k, hidden, joined) for k in jax.random.split(project_key, 3)]
-    small = 0.1 / layers**0.5
+    small = layers**-0.5  # so that the sum grows no larger with more layers
     return Block(
         _new_norm(hidden),
         jnp.concatenate(parts, axis=1),
