@@ -60,7 +60,12 @@ def test_a_whole_trial_is_the_scan_of_its_steps() -> None:
     """Steps that fill the whole cache have a way of their own, which reads nothing of it."""
     network, params, xs = made()
     ys, after = network.unroll(params, network.start(params), xs)
-    memory, stepwise = jax.lax.scan(lambda m, x: network.apply(params, m, x)[::-1], network.start(params), xs)
+
+    def step(memory: Any, x: jax.Array) -> tuple[Any, jax.Array]:
+        y, memory = network.apply(params, memory, x)
+        return memory, y
+
+    memory, stepwise = jax.lax.scan(step, network.start(params), xs)
     np.testing.assert_allclose(ys, stepwise, rtol=1e-5, atol=1e-5)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), after, memory)
     parts, middle = network.unroll(params, network.start(params), xs[:4])
@@ -90,7 +95,8 @@ def test_no_output_depends_on_a_later_input(steps: int) -> None:
 def test_what_the_cache_holds_after_its_position_is_not_read() -> None:
     network, params, xs = made()
     start = network.start(params)
-    stale = Cache(*jax.tree.map(lambda c: c + 7.0, start[:2]), start.position)
+    keys, values = jax.tree.map(lambda c: c + 7.0, (start.keys, start.values))
+    stale = Cache(keys, values, start.position)
     ys, _ = network.unroll(params, start, xs[:3])
     np.testing.assert_array_equal(network.unroll(params, stale, xs[:3])[0], ys)
 

@@ -101,7 +101,7 @@ def transformer(inputs: int, hidden: int, span: int, layers: int = 2, heads: int
             raise UserError(f"{steps} steps are more than the transformer's context of {span}")
         # Steps that fill the whole cache can only begin at its start, and need not read what it held.
         whole = steps == span
-        times = np.arange(steps) if whole else memory.position[..., None] + np.arange(steps)  # [..., T]
+        times = jnp.arange(steps) if whole else memory.position[..., None] + jnp.arange(steps)  # [..., T]
         reach = (jnp.arange(span) <= times[..., None])[..., None, :, :]  # [..., 1, T, span], the same for all heads
         x = embed(params, jnp.moveaxis(xs, 0, -2), times)  # [..., T, H]
         filled = []
