@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -49,15 +48,6 @@ def test_rewards_of_the_exploration_episodes_count_for_nothing_but_are_perceived
         advantage = rewards[t] + discount * following - values[t] + discount * trace * advantage
         expected.append(advantage)
     np.testing.assert_allclose(batch.target, np.array(expected[::-1]) + values, rtol=1e-5, atol=1e-6)
-
-
-def test_episodes_are_counted_where_they_begin() -> None:
-    from adaptax.ops.returns import without_first_episodes
-
-    rewards = jnp.arange(1.0, 7.0)
-    first = jnp.array([1, 0, 1, 0, 0, 1], bool)
-    for count, expected in ((0, [1, 2, 3, 4, 5, 6]), (1, [0, 0, 3, 4, 5, 6]), (2, [0, 0, 0, 0, 0, 6])):
-        np.testing.assert_array_equal(without_first_episodes(rewards, first, count), expected)
 
 
 def test_exploration_leaves_an_episode_to_be_paid() -> None:
