@@ -29,11 +29,15 @@ pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 SETTINGS = {
     "bandit": {"arms": 3, "pulls": 4},
+    "gaussian-bandit": {"arms": 3, "pulls": 4},
     "navigation": {"horizon": 5},
     "tabular-mdp": {"episodes": 2, "states": 3, "actions": 2, "horizon": 2},
 }
 # Fields that no registered name fixes and that change what an algorithm computes, tested where they are meant for.
-FIELDS = {("rl2", "tabular-mdp"): {"network": "lstm", "pairs": True, "head_hidden": 4}}
+FIELDS = {
+    ("rl2", "tabular-mdp"): {"network": "lstm", "pairs": True, "head_hidden": 4},
+    ("rl2", "gaussian-bandit"): {"network": "transformer", "exploration_episodes": 1},
+}
 SHRUNK = {"tasks": 4, "streams": 2, "epochs": 2, "minibatches": 2, "step_size": 0.5}
 # A few well-conditioned iterations: many, on a batch of a few steps, amplify rounding.
 SHRUNK |= {"conjugate_gradients": 2, "damping": 0.1}

@@ -120,6 +120,7 @@ class Plan(NamedTuple):
     `lifetime` is in rounds, a multiple of `rounds`; when it is longer, lives go on in the next iteration.
     `restart`: every round begins with a new episode (False: streams run on across rounds). `training_tasks` is the size
     of the finite training set of which the algorithm keeps something of every task; None if it keeps nothing.
+    `context` is how many steps of one stream the agent's memory holds; None: any number.
     """
 
     tasks: int
@@ -129,6 +130,7 @@ class Plan(NamedTuple):
     lifetime: int
     restart: bool = True
     training_tasks: int | None = None
+    context: int | None = None
 
     @property
     def environment_steps(self) -> int:

@@ -6,7 +6,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from adaptax.ops.returns import discounted_returns, generalized_advantages, standardize, steps_since
+from adaptax.ops.returns import (
+    discounted_returns,
+    generalized_advantages,
+    standardize,
+    steps_since,
+    without_first_episodes,
+)
 
 
 def test_discounted_returns_by_hand() -> None:
@@ -84,3 +90,10 @@ def test_steps_since() -> None:
     first = jnp.array([[False, True], [True, False], [False, False], [False, True], [True, False]])
     np.testing.assert_array_equal(steps_since(first), [[0, 0], [0, 1], [1, 2], [2, 0], [0, 1]])
     assert steps_since(first).dtype == jnp.int32
+
+
+def test_episodes_are_counted_where_they_begin() -> None:
+    rewards = jnp.arange(1.0, 7.0)
+    first = jnp.array([1, 0, 1, 0, 0, 1], bool)
+    for count, expected in ((0, [1, 2, 3, 4, 5, 6]), (1, [0, 0, 3, 4, 5, 6]), (2, [0, 0, 0, 0, 0, 6])):
+        np.testing.assert_array_equal(without_first_episodes(rewards, first, count), expected)

@@ -6,6 +6,10 @@ objective is the discounted return of the trial; neither the discount nor the ad
 
     maximise E_task E_trial [ Σ_t γ^t r_t ]      by PPO-clip (Schulman et al. 2017, eq. 7 and 9)
 
+With a transformer the recurrence is its key–value cache, and h_t attends to all steps of the trial so far. E-RL²
+(Stadie et al. 2018) leaves the rewards of the first k episodes, `exploration_episodes`, out of the sum: they are
+perceived, but exploring need not pay for itself.
+
 Differences from the paper: PPO with Adam in place of its TRPO; the value function shares the recurrence; tanh cells
 without weight normalisation. With `episodes` left out, a trial has the benchmark's own number of episodes.
 """
@@ -17,9 +21,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from ..nets import recurrent_network
+from ..nets import BOUNDED, recurrent_network
 from ..nets.mlp import Layer
 from ..nets.network import Network, uniform_weights
+from ..nets.perception import Perception
 from ..ops import distributions, minibatches, policy_losses, returns
 from ..types import (
     Adapted,
@@ -90,7 +95,7 @@ class RL2:
     episodes: int = 0
     """Episodes per trial; 0: as many as the benchmark's protocol says."""
     network: str = "gru"
-    """The recurrent network: gru or lstm."""
+    """The recurrent network: gru, lstm, or a transformer that attends to the whole trial."""
     hidden: int = 128
     """Hidden units of the recurrent network."""
     head_hidden: int = 0
@@ -98,6 +103,8 @@ class RL2:
     observation; 0: none."""
     pairs: bool = False
     """Whether the recurrence also reads which observation–action pair the last reward came from, as one product."""
+    exploration_episodes: int = 0
+    """First episodes of a trial whose rewards are left out of the return that trains (E-RL²)."""
     discount: float = 0.99
     """γ, over the whole trial."""
     trace: float = 0.95
@@ -130,25 +137,23 @@ class RL2:
         for name in ("discount", "trace"):
             check_range(name, getattr(self, name), 0, 1)
         check_range("minibatches", self.minibatches, 1, self.tasks * self.streams)
+        check_range("exploration_episodes", self.exploration_episodes, 0, (self.episodes or self.spec.episodes) - 1)
         distributions.outputs_needed(self.spec.action_space)
         recurrent_network(self.network)
 
     @property
     def plan(self) -> Plan:
         steps = (self.episodes or self.spec.episodes) * self.spec.horizon
-        return Plan(self.tasks, rounds=1, streams=self.streams, steps=steps, lifetime=1)
+        context = steps if self.network in BOUNDED else None
+        return Plan(self.tasks, rounds=1, streams=self.streams, steps=steps, lifetime=1, context=context)
 
     @property
     def _recurrence(self) -> Network:
-        observation, action = self._sizes
-        inputs = observation + 2 * action + 2 + (2 * observation * action if self.pairs else 0)
-        return recurrent_network(self.network)(inputs, self.hidden, self.plan.steps)
+        return recurrent_network(self.network)(self._perception.size, self.hidden, self.plan.steps)
 
     @property
-    def _sizes(self) -> tuple[int, int]:
-        """O and A: entries of a flat observation and of a flat action."""
-        spec = self.spec
-        return distributions.flat_size(spec.observation_space), distributions.flat_size(spec.action_space)
+    def _perception(self) -> Perception:
+        return Perception(self.spec, self.pairs)
 
     # --- how the agent faces one task ---
 
@@ -156,14 +161,14 @@ class RL2:
         return ()
 
     def start(self, params: RL2Params) -> RL2Memory:
-        last = jnp.zeros((self._sizes[0],), jnp.float32) if self.pairs else ()
+        last = jnp.zeros((self._perception.observation_size,), jnp.float32) if self.pairs else ()
         return RL2Memory(self._recurrence.start(params.recurrence), last)
 
     def act(
         self, params: RL2Params, adapted: Adapted, memory: RL2Memory, timestep: Timestep, key: Key
     ) -> tuple[Decision, RL2Memory]:
-        observation = self._flat(timestep)
-        inputs = self._perceive(timestep, memory.observation)
+        observation = self._perception.observation(timestep)
+        inputs = self._perception.read(timestep, memory.observation)
         hidden, recurrence = self._recurrence.apply(params.recurrence, memory.recurrence, inputs)
         policy, value = self._heads(params, hidden, observation)
         action = policy.sample(key)
@@ -172,27 +177,6 @@ class RL2:
 
     def adapt(self, params: RL2Params, adapted: Adapted, rollout: Rollout, key: Key) -> Adapted:
         return adapted
-
-    def _flat(self, timestep: Timestep) -> Array:
-        """φ(s_t) [..., O]."""
-        return distributions.flatten(self.spec.observation_space, timestep.observation)
-
-    def _perceive(self, timestep: Timestep, before: Any) -> Array:
-        """(φ(s_t), a_{t−1}, r_{t−1} a_{t−1}, r_{t−1}, first_t) as one vector [..., I]; with `pairs` also
-        φ(s_{t−1}) ⊗ a_{t−1} and its product with r_{t−1}. `before` is φ(s_{t−1}) [..., O], zero at first; () without
-        `pairs`.
-
-        A product tells no more than its factors, but a cell adds up its inputs, and which reward came from which
-        action (in which state) is what it has to count.
-        """
-        action = distributions.flatten(self.spec.action_space, timestep.action)
-        first = timestep.first.astype(jnp.float32)
-        reward = timestep.reward[..., None]
-        inputs = [self._flat(timestep), action, reward * action, reward, first[..., None]]
-        if self.pairs:
-            pair = (before[..., :, None] * action[..., None, :]).reshape(*action.shape[:-1], -1)
-            inputs += [pair, reward * pair]
-        return jnp.concatenate(inputs, axis=-1)
 
     def _heads(self, params: RL2Params, hidden: Array, observation: Array) -> tuple[distributions.Distribution, Array]:
         if params.layer:
@@ -218,7 +202,7 @@ class RL2:
         value = uniform_weights(value_key, width, 1)
         layer: Layer | tuple[()] = ()
         if self.head_hidden:
-            inputs = self.hidden + self._sizes[0]
+            inputs = self.hidden + self._perception.observation_size
             # A key besides the three: agents with and without the layer begin with the same recurrence and heads.
             weight = uniform_weights(jax.random.fold_in(key, 3), inputs, self.head_hidden)
             layer = Layer(weight, jnp.zeros((self.head_hidden,), jnp.float32))
@@ -271,10 +255,10 @@ class RL2:
 
         timesteps = jax.tree.map(time_first, rollouts.timestep)
         memory = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), rollouts.memory)
-        observation = self._flat(timesteps)
+        observation = self._perception.observation(timesteps)
         before = jnp.concatenate([memory.observation[None], observation[:-1]]) if self.pairs else ()
         extras = jax.tree.map(time_first, rollouts.decision.extras)
-        reward = time_first(rollouts.reward)
+        reward = returns.without_first_episodes(time_first(rollouts.reward), timesteps.first, self.exploration_episodes)
         # The trial ends with its last step and is worth nothing after; inside it, nothing ends.
         over = jnp.zeros_like(reward, bool).at[-1].set(True)
         following = jnp.concatenate([extras.value[1:], jnp.zeros_like(extras.value[:1])])
@@ -282,7 +266,7 @@ class RL2:
             reward, extras.value, following, over, over, self.discount, self.trace
         )
         return Batch(
-            self._perceive(timesteps, before),
+            self._perception.read(timesteps, before),
             observation,
             time_first(rollouts.decision.action),
             extras.log_probability,

@@ -10,9 +10,11 @@ NETWORKS = {
     "mlp": ("adaptax.nets.mlp:mlp", "feed-forward layers; remembers nothing"),
     "gru": ("adaptax.nets.recurrent:gru", "gated recurrent unit (Cho et al. 2014)"),
     "lstm": ("adaptax.nets.recurrent:lstm", "long short-term memory (Hochreiter & Schmidhuber 1997)"),
+    "transformer": ("adaptax.nets.transformer:transformer", "attention over the whole trial (Vaswani et al. 2017)"),
 }
 
-RECURRENT = ("gru", "lstm")
+RECURRENT = ("gru", "lstm", "transformer")  # those with a memory
+BOUNDED = ("transformer",)  # whose memory holds at most `span` steps
 
 
 def recurrent_network(name: str) -> Callable[[int, int, int], Network]:

@@ -57,3 +57,9 @@ def steps_since(first: Array) -> Array:
     clock = jnp.arange(first.shape[0], dtype=jnp.int32).reshape(-1, *[1] * (first.ndim - 1))
     began = jax.lax.cummax(jnp.where(first, clock, 0), axis=0)
     return clock - began
+
+
+def without_first_episodes(rewards: Array, first: Array, count: int) -> Array:
+    """`rewards` [T, …] with those of the first `count` episodes set to 0; `first` [T, …] is true where an episode
+    begins, step 0 included."""
+    return jnp.where(jnp.cumsum(first, axis=0) > count, rewards, 0.0)

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..types import UNSEEN, Agent, Array, Benchmark, Plan, Rollout, Task, Tasks, check_range
+from ..types import UNSEEN, Agent, Algorithm, Array, Benchmark, Plan, Rollout, Task, Tasks, UserError, check_range
 from .collect import collect, streams_of
 from .iterate import episode_sums, episodes_per_round
 
@@ -77,6 +77,7 @@ def evaluate(agent: Agent, benchmark: Benchmark, tasks: Tasks, params: Any, prot
     An informed strategy (`informed = True`) is given each task in place of params.
     """
     spec = benchmark.spec
+    _check_context(agent, protocol, spec.horizon)
     task_key, run_key = jax.random.split(jax.random.key(protocol.seed))
     _, chosen = tasks.enumerate(task_key, protocol.tasks)
     each = protocol.rounds * protocol.streams * protocol.episodes * spec.horizon
@@ -92,6 +93,17 @@ def evaluate(agent: Agent, benchmark: Benchmark, tasks: Tasks, params: Any, prot
     returns, success, entropy = (np.concatenate([p[k] for p in parts])[: protocol.tasks] for k in range(3))
     observations, first = parts[0][3], parts[0][4]
     return Evaluation(returns, success, jax.device_get(chosen), observations, first, entropy)
+
+
+def _check_context(agent: Agent, protocol: Protocol, horizon: int) -> None:
+    """A stream's memory lasts for all rounds: refuse to judge an agent on more steps than it can remember."""
+    context = agent.plan.context if isinstance(agent, Algorithm) else None
+    steps = protocol.rounds * protocol.episodes * horizon
+    if context is not None and steps > context:
+        raise UserError(
+            f"{protocol.rounds * protocol.episodes} episodes of {horizon} steps are a trial of {steps} steps, but the "
+            f"agent's memory holds {context}: judge it on at most {context // horizon}, or train it on longer trials"
+        )
 
 
 class _Given(NamedTuple):
