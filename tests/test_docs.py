@@ -22,6 +22,7 @@ PAGE_OF = {"rl2": "rl2.md", **dict.fromkeys(("maml", "fomaml", "anil", "meta-sgd
 PAGE_OF |= dict.fromkeys(("maml-trpo", "boil", "e-maml", "cavia"), "maml_trpo.md")
 PAGE_OF |= {
     "varibad": "varibad.md",
+    "pearl": "pearl.md",
     "promp": "promp.md",
     "maesn": "maesn.md",
     "mmaml": "mmaml.md",
@@ -69,7 +70,7 @@ def test_every_algorithm_has_a_page() -> None:
 
 @pytest.mark.parametrize(
     "algorithm",
-    ["rl2", "maml", "maml-trpo", "promp", "maesn", "gmps", "mmaml", "reptile", "task-model", "varibad"],
+    ["rl2", "maml", "maml-trpo", "promp", "maesn", "gmps", "mmaml", "reptile", "task-model", "varibad", "pearl"],
 )
 def test_hyperparameter_tables_show_the_defaults(algorithm: str) -> None:
     text = (ROOT / "docs" / "algorithms" / PAGE_OF[algorithm]).read_text("utf-8")
