@@ -22,8 +22,8 @@ multiplies the factors of a round in; two sums hold the product. Until `explorat
 the prior. A task that is not of the training set (index −1: every evaluation) is met with the policy's mean action.
 
 Differences from the authors' code: when collecting, the belief is that of all transitions of the trial so far, not of a
-sample of them; the rings begin empty, without data of every task, and meta-batches hold tasks that have data;
-hidden weights begin in ±1/√inputs.
+sample of them; the rings begin empty, without data of every task, and meta-batches hold tasks that have data; hidden
+weights begin in ±1/√inputs; Q and V are networks' outputs times ρ (`nets.soft_actor_critic` says why).
 """
 
 from dataclasses import dataclass
@@ -165,7 +165,7 @@ class PEARL:
 
     @property
     def _actor_critic(self) -> SoftActorCritic:
-        return SoftActorCritic(self.spec, self.latent, self.hidden)
+        return SoftActorCritic(self.spec, self.latent, self.hidden, self.reward_scale)
 
     @property
     def _encoder(self) -> TaskEncoder:

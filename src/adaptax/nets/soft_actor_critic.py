@@ -29,11 +29,16 @@ class SoftActorCriticParams(NamedTuple):
 
 class SoftActorCritic(NamedTuple):
     """π(a | s, z), Q_1 and Q_2(s, a, z), V(s, z) for environments like `spec`; s [..., O] is flat, a [..., D] in
-    (−1, 1), z [..., `latent`]."""
+    (−1, 1), z [..., `latent`].
+
+    Q and V are the networks' outputs times `scale`: in units in which they are of the order of one, output weights need
+    not all drift one way to reach them, which makes hidden units alike.
+    """
 
     spec: Spec
     latent: int
     hidden: Sequence[int]
+    scale: float = 1.0
 
     @property
     def sizes(self) -> tuple[int, int]:
@@ -67,11 +72,12 @@ class SoftActorCritic(NamedTuple):
     ) -> tuple[Array, Array]:
         """Q_1 and Q_2, each [...]."""
         inputs = jnp.concatenate([observation, action, latent], axis=-1)
-        first, second = (self._networks[1].apply(p, (), inputs)[0][..., 0] for p in params)
+        first, second = (self.scale * self._networks[1].apply(p, (), inputs)[0][..., 0] for p in params)
         return first, second
 
     def value(self, params: Params, observation: Array, latent: Array) -> Array:
-        return self._networks[2].apply(params, (), jnp.concatenate([observation, latent], axis=-1))[0][..., 0]
+        inputs = jnp.concatenate([observation, latent], axis=-1)
+        return self.scale * self._networks[2].apply(params, (), inputs)[0][..., 0]
 
 
 def near_zero(sizes: Sequence[int]) -> Network:
