@@ -44,11 +44,16 @@ SHRUNK |= {"conjugate_gradients": 2, "damping": 0.1}
 OWN: dict[str, dict[str, Any]] = {}
 OWN["reptile"] = {"step_size": 0.01}  # Adam's steps are of this size whatever the gradient, rounding included
 OWN["gmps"] = {"expert_iterations": 1, "expert_epochs": 2, "adam_steps": 2, "batch": 8, "capacity": 32}
+OWN["pearl"] = {"exploration": 2, "gradient_steps": 2, "meta_batch": 3, "batch": 8, "context": 6, "capacity": 40}
+OWN["pearl"] |= {"encoder_hidden": (8,), "learning_rate": 1e-3}
 OWN["mmaml"] = {"encoder_hidden": 4}  # among thousands of weights some gradient is near zero: see above
 # Algorithms that keep something of every training task: they get a few tasks of a benchmark that draws them afresh.
-FINITE = ("maesn", "gmps")
+FINITE = ("maesn", "gmps", "pearl")
+# Algorithms for continuous actions alone: a bandit is none of theirs.
+CONTINUOUS = ("pearl",)
 BEFORE = {"gmps": 1}  # iterations before what is tested begins: those of the experts are tested in tests/algorithms
 ALGORITHMS = list(registry.ALGORITHMS)
+DISCRETE = [name for name in ALGORITHMS if name not in CONTINUOUS]
 
 # Variants by a value of an algorithm that is tested anyway: where compilation is long, only in the whole suite.
 VARIANTS = ("fomaml", "anil", "meta-sgd", "boil", "e-maml", "cavia")
@@ -65,7 +70,7 @@ FEWER = [unless_variant(name) for name in ALGORITHMS]
 UNCOMPILED = [pytest.param(name, marks=[] if name in ("rl2", "maml") else [pytest.mark.slow]) for name in ALGORITHMS]
 EVERY = [
     *((name, "navigation") for name in ALGORITHMS),
-    *(unless_variant(name, "bandit") for name in ALGORITHMS),
+    *(unless_variant(name, "bandit") for name in DISCRETE),
     *FIELDS,
 ]
 
@@ -91,6 +96,8 @@ STILL_ON["task-model", "bandit"] = tuple(f".{p}.network[0].weight" for p in ("po
 
 # Algorithms whose `divergence` is that of the step they take, which a search limits (tests/algorithms).
 SEARCHING = ("maml-trpo", "boil", "e-maml", "cavia", "maesn")
+# Algorithms that learn from old data, whatever policy collected them.
+OFF_POLICY = ("pearl",)
 
 
 class Case(NamedTuple):
@@ -195,7 +202,10 @@ def test_every_parameter_that_should_move_moves(name: str, on: str) -> None:
             assert np.any(old != new) != where.startswith(still or "none"), where
 
 
-@pytest.mark.parametrize(("name", "on"), [*((n, "navigation") for n in ALGORITHMS if n not in SEARCHING), *FIELDS])
+@pytest.mark.parametrize(
+    ("name", "on"),
+    [*((n, "navigation") for n in ALGORITHMS if n not in (*SEARCHING, *OFF_POLICY)), *FIELDS],
+)
 def test_the_update_sees_the_policy_that_acted(name: str, on: str) -> None:
     """With one epoch in one piece the recomputed probability ratio is exactly 1, after adaptation and memory: a
     divergence of 0. (Without the inner step it would be 1e-3 here, with a wrong memory more.)"""
@@ -270,7 +280,11 @@ def restored(directory: Path, algorithm: Algorithm, benchmark: Benchmark, seeds:
 
 @pytest.mark.parametrize(
     ("name", "on", "seeds"),
-    [unless_variant(name, on, seeds) for name in ALGORITHMS for on, seeds in (("navigation", 1), ("bandit", 2))],
+    [
+        *(unless_variant(name, "navigation", 1) for name in ALGORITHMS),
+        *(unless_variant(name, "bandit", 2) for name in DISCRETE),
+        *((name, "navigation", 2) for name in CONTINUOUS),
+    ],
 )
 def test_three_and_three_resumed_iterations_are_six(tmp_path: Path, name: str, on: str, seeds: int) -> None:
     algorithm, benchmark, *_ = case(name, on)

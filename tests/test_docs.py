@@ -23,6 +23,7 @@ PAGE_OF |= dict.fromkeys(("maml-trpo", "boil", "e-maml", "cavia"), "maml_trpo.md
 PAGE_OF |= {
     "varibad": "varibad.md",
     "multitask-ppo": "multitask.md",
+    "pearl": "pearl.md",
     "promp": "promp.md",
     "maesn": "maesn.md",
     "mmaml": "mmaml.md",
@@ -81,6 +82,7 @@ def test_every_algorithm_has_a_page() -> None:
         "reptile",
         "task-model",
         "varibad",
+        "pearl",
         "multitask-ppo",
     ],
 )

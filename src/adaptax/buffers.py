@@ -1,7 +1,7 @@
 """Rings of what was collected, on the device and part of an algorithm's state, and so of its checkpoints.
 
-A ring costs its capacity times the bytes of one item, whether it is full or not; `ring` refuses one that is larger than
-the machine's memory before anything is allocated.
+A ring costs its capacity times the bytes of one item, whether it is full or not, and rings by task (`TaskRing`) cost
+that for every task. `ring` and `task_ring` refuse what is larger than the machine's memory, before they allocate it.
 """
 
 from __future__ import annotations
@@ -31,14 +31,21 @@ def ring(like: Any, capacity: int) -> Ring:
 
     Raises a `UserError` when it would not fit into the machine's memory.
     """
-    shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct((capacity, *x.shape), x.dtype), like)
+    return Ring(_empty(like, (capacity,)), jnp.zeros((), jnp.int32))
+
+
+def _empty(like: Any, shape: tuple[int, ...]) -> Any:
+    """Zeros for as many items as `shape` says, if they fit into the machine's memory."""
+    shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct((*shape, *x.shape), x.dtype), like)
     needed, present = size_of(shapes), os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if needed > present:
+        *tasks, capacity = shape
+        each = " for each of {} tasks".format(*tasks) if tasks else ""
         raise UserError(
-            f"a buffer of {capacity} items needs {needed / 2**30:.1f} GiB and the machine has {present / 2**30:.1f}; "
-            f"one of {int(capacity * present / needed / 2)} items would take half of that"
+            f"a buffer of {capacity} items{each} needs {needed / 2**30:.1f} GiB and the machine has "
+            f"{present / 2**30:.1f}; one of {int(capacity * present / needed / 2)} items would take half of that"
         )
-    return Ring(jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes), jnp.zeros((), jnp.int32))
+    return jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
 
 
 def size_of(shapes: Any) -> int:
@@ -61,3 +68,56 @@ def sample(ring: Ring, key: Key, count: int) -> Any:
     held = jnp.minimum(ring.added, ring.capacity)
     chosen = jax.random.randint(key, (count,), 0, jnp.maximum(held, 1))
     return jax.tree.map(lambda x: x[chosen], ring.items)
+
+
+class TaskRing(NamedTuple):
+    """A ring for each of K tasks: a pytree of arrays [K, capacity, ...], and how many items were added to each since it
+    was last cleared."""
+
+    items: Any
+    added: Array  # int32 [K]
+
+    @property
+    def capacity(self) -> int:
+        return jax.tree.leaves(self.items)[0].shape[1]
+
+    @property
+    def held(self) -> Array:
+        """How many items each task's ring holds: int32 [K]."""
+        return jnp.minimum(self.added, self.capacity)
+
+
+def task_ring(like: Any, tasks: int, capacity: int) -> TaskRing:
+    """Empty rings of `capacity` items like `like` for each of K = `tasks` tasks: K · capacity · bytes of one item.
+
+    Raises a `UserError` when they would not fit into the machine's memory.
+    """
+    return TaskRing(_empty(like, (tasks, capacity)), jnp.zeros((tasks,), jnp.int32))
+
+
+def add_by_task(ring: TaskRing, index: Array, batches: Any, clear: bool = False) -> TaskRing:
+    """The rings with the items `batches` [N, M, ...] added to those of the tasks `index` [N], over their oldest ones.
+
+    Batches are added one after the other, so that a task that stands in `index` twice gets both. With `clear` a task's
+    ring is emptied before each batch: it then holds the last one only. M is at most the capacity.
+    """
+    count, capacity = jax.tree.leaves(batches)[0].shape[1], ring.capacity
+    if count > capacity:
+        raise UserError(f"{count} items at once do not fit into a buffer of {capacity}; it must hold at least as many")
+
+    def one(ring: TaskRing, given: tuple[Array, Any]) -> tuple[TaskRing, None]:
+        task, batch = given
+        before = jnp.zeros((), jnp.int32) if clear else ring.added[task]
+        places = (before + jnp.arange(count, dtype=jnp.int32)) % capacity
+        items = jax.tree.map(lambda held, new: held.at[task, places].set(new, unique_indices=True), ring.items, batch)
+        return TaskRing(items, ring.added.at[task].set(before + count)), None
+
+    return jax.lax.scan(one, ring, (index, batches))[0]
+
+
+def sample_by_task(ring: TaskRing, key: Key, index: Array, count: int) -> Any:
+    """`count` items [N, count, ...] of each of the tasks `index` [N], drawn with replacement, evenly, from those that
+    its ring holds. Of an empty ring zeros, or what it held before it was cleared: ask `held` first."""
+    held = jnp.maximum(ring.held[index], 1)
+    chosen = jax.random.randint(key, (len(index), count), 0, held[:, None])
+    return jax.tree.map(lambda x: x[index[:, None], chosen], ring.items)

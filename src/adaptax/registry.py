@@ -85,6 +85,10 @@ ALGORITHMS = {
         "adaptax.algorithms.varibad:VariBAD",
         "VariBAD: a policy on a variational belief about the task (Zintgraf et al. 2020), with PPO",
     ),
+    "pearl": Entry(
+        "adaptax.algorithms.pearl:PEARL",
+        "PEARL: soft actor-critic on a latent inferred from the task's transitions (Rakelly et al. 2019)",
+    ),
     "fomaml": Entry("adaptax.algorithms.maml:MAML", "first-order MAML (Finn et al. 2017)", {"first_order": True}),
     "anil": Entry(
         "adaptax.algorithms.maml:MAML",
@@ -197,6 +201,12 @@ _PAIRS = {**_TRIALS, "trace": 0.3, "entropy": 0.03, "decay": 600, "network": "ls
 _POINT = Defaults({"step_size": 0.5}, 300, {"rounds": 4, "streams": 40, "tasks": 40}, spread=True)
 _CLUSTERED = {"hidden": (64, 64), "streams": 10, "epochs": 5, "learning_rate": 3e-3, "decay": 250}
 _MODULATED = {**_CLUSTERED, "tasks": 20, "inner_steps": 0, "step_size": 0.02, "probing_step_size": 0.02}
+# The published schedule of collection; fewer and smaller gradient steps of smaller networks (docs/algorithms/pearl.md).
+_PEARL = {
+    **{"tasks": 10, "rounds": 10, "context_rounds": 0, "streams": 5, "exploration": 5, "gradient_steps": 200},
+    **{"batch": 64, "context": 256, "hidden": (128, 128), "encoder_hidden": (64, 64)},
+    **{"prior_weight": 1.0, "discount": 0.9, "reward_scale": 100.0, "learning_rate": 1e-3},
+}
 _GUIDED = {"tasks": 40, "streams": 5, "step_size": 0.5, "expert_iterations": 40}
 DEFAULTS: dict[tuple[str, str], Defaults] = {
     ("rl2", "bandit"): Defaults(_PULLS, 600, {"tasks": 1000}, spread=True),
@@ -214,6 +224,7 @@ DEFAULTS: dict[tuple[str, str], Defaults] = {
     ),
     ("mmaml", "clustered-navigation"): Defaults(_MODULATED, 250, {"rounds": 4, "streams": 10}),
     ("gmps", "sparse-navigation"): Defaults(_GUIDED, 60, _GRADIENT),
+    ("pearl", "sparse-navigation"): Defaults(_PEARL, 100, {"rounds": 20, "streams": 1, "tasks": 20}),
     ("task-model", "clustered-navigation"): Defaults(_CLUSTERED, 250, {"rounds": 4, "streams": 10}),
 }
 

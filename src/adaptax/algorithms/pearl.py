@@ -1,0 +1,320 @@
+"""PEARL: off-policy meta-learning with a belief about the task (Rakelly et al. 2019, algorithms 1 and 2).
+
+Each transition c_n = (s, a, r) of a task is a Gaussian factor Ψ_φ(z | c_n) over a latent z (`nets.task_encoder`); the
+belief is their product q_φ(z | c_1:N), in which N(0, I) is no factor; it only stands in while there are none. A policy
+π_θ(a | s, z) acts with one z for a whole episode, drawn from the prior first and from the belief later: exploration by
+posterior sampling. Learning is soft actor-critic with a value function on transitions from rings, for each of
+`gradient_steps` on fresh tasks, transitions, contexts c and latents z ~ q_φ(z | c), one z for each task:
+
+    critics, encoder   mean_b Σ_i (Q_i(s, a, z) − (ρ r + γ (1 − d) V̄(s', z̄)))²  +  β Σ_tasks KL(q_φ(z | c) ‖ N(0, I))
+    value              mean_b (V(s, z̄) − [min_i Q_i(s, ã, z̄) − log π(ã | s, z̄)])²,   ã ~ π(· | s, z̄)
+    policy             mean_b [log π(ã | s, z̄) − min_i Q_i(s, ã, z̄)] + 10⁻³ mean μ_π² + 10⁻³ mean (log σ_π)²
+
+z̄ is z held constant: only the critics' loss and the divergence, which is a sum over tasks and dimensions where the loss
+is a mean, teach φ. ρ (`reward_scale`) stands in place of a temperature; V̄ follows V at rate τ; β is `prior_weight`.
+
+Every training task has two rings: one of all its transitions, for soft actor-critic, and one of those of its last
+trial, from which contexts are drawn; it is emptied when the task is collected from again, so that contexts are near to
+what the policy would see. Soft actor-critic learns from `Rollout.shaped`; contexts hold the reward that is perceived.
+
+In the words of the protocol: `begin` gives no factors, `act` draws z when an episode starts and remembers it, `adapt`
+multiplies the factors of a round in; two sums hold the product. Until `exploration` episodes are over, z is drawn from
+the prior. A task that is not of the training set (index −1: every evaluation) is met with the policy's mean action.
+
+Differences from the authors' code: when collecting, the belief is that of all transitions of the trial so far, not of a
+sample of them; the rings begin empty, without data of every task, and meta-batches hold tasks that have data; hidden
+weights begin in ±1/√inputs; Q and V are networks' outputs times ρ (`nets.soft_actor_critic` says why).
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from .. import buffers
+from ..nets.soft_actor_critic import SoftActorCritic, SoftActorCriticParams
+from ..nets.task_encoder import TaskEncoder
+from ..ops import distributions, squashed
+from ..ops.averaging import polyak
+from ..ops.distributions import DiagonalGaussian
+from ..ops.gaussian_product import GaussianProduct, no_factors
+from ..types import Array, Decision, Key, Metrics, Params, Plan, Rollout, Spec, Timestep, Trial, UserError, check_range
+
+
+class PEARLParams(NamedTuple):
+    encoder: Params  # φ
+    actor_critic: SoftActorCriticParams
+
+
+class PEARLAdapted(NamedTuple):
+    """The factors so far, how many episodes they come from, and whether the agent is judged (else it is trained)."""
+
+    factors: GaussianProduct
+    episodes: Array  # int32 []
+    judged: Array  # bool []
+
+
+class PEARLState(NamedTuple):
+    params: PEARLParams
+    target: Params  # V̄
+    optimizers: tuple[Any, Any]  # of encoder and critics; of policy and value
+    transitions: buffers.TaskRing  # of Transition
+    contexts: buffers.TaskRing  # of what the encoder reads [I]
+    iteration: Array
+
+
+class Transition(NamedTuple):
+    """Leaves [..., ·]; actions in (−1, 1)."""
+
+    observation: Array
+    action: Array
+    reward: Array
+    terminated: Array  # float32
+    next_observation: Array
+
+
+Learned = tuple[PEARLParams, Params, tuple[Any, Any]]  # what a gradient step changes: parameters, V̄, optimizers
+
+
+@dataclass(frozen=True)
+class PEARL:
+    """Soft actor-critic on a latent of the task, which is inferred from the task's transitions."""
+
+    spec: Spec
+    """What the environment looks like; `training_tasks` says of how many tasks data are kept."""
+    tasks: int = 5
+    """Tasks per meta-iteration from which data are collected."""
+    rounds: int = 2
+    """Rounds of a trial, with a new belief after each."""
+    context_rounds: int = 1
+    """How many of them, from the first, contexts are drawn from; 0: all."""
+    streams: int = 2
+    """Episodes that are collected side by side in a round, with latents of their own."""
+    steps: int = 0
+    """Environment steps per stream and round; 0: one full-length episode."""
+    exploration: int = 2
+    """Episodes on a task until which latents are drawn from the prior."""
+    latent: int = 5
+    """Z: size of z."""
+    encoder_hidden: tuple[int, ...] = (200, 200, 200)
+    """Hidden ReLU units of the encoder's layers."""
+    hidden: tuple[int, ...] = (300, 300, 300)
+    """Hidden ReLU units of the layers of policy, critics and value."""
+    next_in_context: bool = False
+    """Let the encoder read s' too (for tasks that differ in dynamics)."""
+    deterministic: bool = False
+    """z is the belief's mean, without divergence from the prior (the paper's ablation)."""
+    prior_weight: float = 0.1
+    """β: weight of KL(q(z | c) ‖ N(0, I))."""
+    gradient_steps: int = 2000
+    """Gradient steps in one meta-iteration."""
+    meta_batch: int = 16
+    """Tasks in each of them."""
+    batch: int = 256
+    """Transitions of each task in each of them."""
+    context: int = 64
+    """Transitions of each task from which its belief is inferred there, at most those collected for it."""
+    capacity: int = 20_000
+    """Transitions that are kept of every training task, at least those of one trial."""
+    discount: float = 0.99
+    """γ."""
+    reward_scale: float = 5.0
+    """ρ: factor on rewards, in place of a temperature."""
+    learning_rate: float = 3e-4
+    """Adam's step size, for all networks."""
+    target_rate: float = 0.005
+    """τ: rate at which V̄ follows V."""
+    mean_weight: float = 1e-3
+    """Weight of the mean square of the policy's means before tanh."""
+    log_std_weight: float = 1e-3
+    """Weight of the mean square of the policy's log standard deviations."""
+
+    def __post_init__(self) -> None:
+        for name in ("tasks", "rounds", "streams", "latent", "gradient_steps", "meta_batch", "batch", "context"):
+            check_range(name, getattr(self, name), 1)
+        for name in ("steps", "exploration", "prior_weight", "mean_weight", "log_std_weight"):
+            check_range(name, getattr(self, name), 0)
+        for name in ("reward_scale", "learning_rate", "target_rate"):
+            check_range(name, getattr(self, name), 0, above=True)
+        check_range("context_rounds", self.context_rounds, 0, self.rounds)
+        check_range("target_rate", self.target_rate, high=1)
+        check_range("discount", self.discount, 0, 1)
+        for name in ("hidden", "encoder_hidden"):
+            for width in getattr(self, name):
+                check_range(name, width, 1)
+        squashed.check_bounded(self.spec.action_space, "PEARL")
+        if self.spec.training_tasks is None:
+            raise UserError(
+                "PEARL keeps data of every training task, so it needs a benchmark with a finite training set, such as "
+                "sparse-navigation, and that benchmark's spec"
+            )
+        read = (self.context_rounds or self.rounds) * self.streams * self.plan.steps
+        if self.context > read:
+            raise UserError(
+                f"context is {self.context}, but a meta-iteration collects {read} transitions of a task to draw it "
+                "from; lower it, or raise streams or the rounds that count"
+            )
+        check_range("capacity", self.capacity, self.rounds * self.streams * self.plan.steps)
+
+    @property
+    def plan(self) -> Plan:
+        steps, tasks = self.steps or self.spec.horizon, self.spec.training_tasks
+        return Plan(self.tasks, self.rounds, self.streams, steps, lifetime=self.rounds, training_tasks=tasks)
+
+    @property
+    def _actor_critic(self) -> SoftActorCritic:
+        return SoftActorCritic(self.spec, self.latent, self.hidden, self.reward_scale)
+
+    @property
+    def _encoder(self) -> TaskEncoder:
+        observation, action = self._actor_critic.sizes
+        inputs = observation + action + 1 + observation * self.next_in_context
+        return TaskEncoder(inputs, self.latent, self.encoder_hidden)
+
+    # --- how the agent faces one task ---
+
+    def begin(self, params: PEARLParams, key: Key, index: Array) -> PEARLAdapted:
+        return PEARLAdapted(no_factors(self.latent), jnp.zeros((), jnp.int32), jnp.asarray(index < 0))
+
+    def start(self, params: PEARLParams) -> Array:
+        return jnp.zeros((self.latent,), jnp.float32)
+
+    def act(
+        self, params: PEARLParams, adapted: PEARLAdapted, memory: Array, timestep: Timestep, key: Key
+    ) -> tuple[Decision, Array]:
+        latent_key, action_key = jax.random.split(key)
+        latent = jnp.where(timestep.first, self._draw(self.belief(adapted), latent_key), memory)
+        observation = distributions.flatten(self.spec.observation_space, timestep.observation)
+        policy = self._actor_critic.policy(params.actor_critic.policy, observation, latent)
+        action = jnp.where(adapted.judged, policy.mode(), policy.sample(action_key))
+        return Decision(squashed.to_space(self.spec.action_space, action)), latent
+
+    def adapt(self, params: PEARLParams, adapted: PEARLAdapted, rollout: Rollout, key: Key) -> PEARLAdapted:
+        read = self._read(rollout)
+        factors = self._encoder.product(params.encoder, read.reshape(-1, read.shape[-1]))
+        ended = jnp.sum(jnp.logical_or(rollout.terminated, rollout.truncated), dtype=jnp.int32)
+        return PEARLAdapted(adapted.factors.times(factors), adapted.episodes + ended, adapted.judged)
+
+    def belief(self, adapted: PEARLAdapted) -> DiagonalGaussian:
+        """What z is drawn from [Z]: the prior while exploring, then the product of all factors."""
+        exploring = adapted.episodes < self.exploration
+        return jax.tree.map(lambda x: jnp.where(exploring, 0.0, x), adapted.factors.distribution())
+
+    def _draw(self, belief: DiagonalGaussian, key: Key) -> Array:
+        return belief.mode() if self.deterministic else belief.sample(key)
+
+    def _read(self, rollout: Rollout) -> Array:
+        """What the encoder reads of each transition: (s, a, r[, s']), with the reward that is perceived [..., I]."""
+        of = self._transitions(rollout)
+        parts = [of.observation, of.action, rollout.reward[..., None]]
+        return jnp.concatenate([*parts, of.next_observation] if self.next_in_context else parts, axis=-1)
+
+    def _transitions(self, rollout: Rollout) -> Transition:
+        """What soft actor-critic learns from, with the reward for training."""
+        observation, reached = (
+            distributions.flatten(self.spec.observation_space, x)
+            for x in (rollout.timestep.observation, rollout.next_observation)
+        )
+        action = squashed.from_space(self.spec.action_space, rollout.decision.action)
+        return Transition(observation, action, rollout.shaped, rollout.terminated.astype(jnp.float32), reached)
+
+    # --- how meta-parameters learn from many tasks ---
+
+    def init(self, key: Key) -> PEARLState:
+        encoder_key, actor_critic_key = jax.random.split(key)
+        encoder, learns = self._encoder.init(encoder_key), self._actor_critic.init(actor_critic_key)
+        init = self._optimizer.init
+        optimizers = (init((encoder, learns.critics)), init((learns.policy, learns.value)))
+        observation, action = (jnp.zeros((size,), jnp.float32) for size in self._actor_critic.sizes)
+        nothing = jnp.zeros((), jnp.float32)
+        count, plan = self.spec.training_tasks or 0, self.plan
+        like = Transition(observation, action, nothing, nothing, observation)
+        read = (self.context_rounds or plan.rounds) * plan.streams * plan.steps
+        return PEARLState(
+            PEARLParams(encoder, learns),
+            learns.value,
+            optimizers,
+            buffers.task_ring(like, count, self.capacity),
+            buffers.task_ring(jnp.zeros((self._encoder.inputs,), jnp.float32), count, read),
+            jnp.zeros((), jnp.int32),
+        )
+
+    @property
+    def _optimizer(self) -> optax.GradientTransformation:
+        return optax.adam(self.learning_rate)
+
+    def update(self, state: PEARLState, trials: Trial, key: Key) -> tuple[PEARLState, Metrics]:
+        def flat(x: Array) -> Array:  # [N, R, B, T, ...] -> [N, R·B·T, ...]
+            return x.reshape(x.shape[0], -1, *x.shape[4:])
+
+        held = jax.tree.map(flat, self._transitions(trials.rollouts))
+        transitions = buffers.add_by_task(state.transitions, trials.index, held)
+        read = flat(self._read(trials.rollouts)[:, : self.context_rounds or None])
+        contexts = buffers.add_by_task(state.contexts, trials.index, read, clear=True)
+
+        def improve(learned: Learned, key: Key) -> tuple[Learned, Metrics]:
+            return self.gradient_step(learned, transitions, contexts, key)
+
+        learned = (state.params, state.target, state.optimizers)
+        learned, metrics = jax.lax.scan(improve, learned, jax.random.split(key, self.gradient_steps))
+        return PEARLState(*learned, transitions, contexts, state.iteration + 1), jax.tree.map(jnp.mean, metrics)
+
+    def gradient_step(
+        self, learned: Learned, transitions: buffers.TaskRing, contexts: buffers.TaskRing, key: Key
+    ) -> tuple[Learned, Metrics]:
+        """One step of everything on a fresh meta-batch."""
+        (encoder, (policy, critics, value)), target, (first, second) = learned
+        task_key, batch_key, context_key, latent_key, action_key = jax.random.split(key, 5)
+        # A task from which nothing was collected yet cannot be drawn.
+        chance = jnp.where(contexts.added > 0, 0.0, -jnp.inf)
+        index = jax.random.categorical(task_key, chance, shape=(self.meta_batch,))
+        batch = buffers.sample_by_task(transitions, batch_key, index, self.batch)
+        context = buffers.sample_by_task(contexts, context_key, index, self.context)
+        learns: Any = (encoder, critics)
+        slope, (latent, metrics) = jax.grad(self.critic_loss, has_aux=True)(learns, target, batch, context, latent_key)
+        (encoder, critics), first = self._descend(learns, slope, first)
+        learns = (policy, value)
+        slope, more = jax.grad(self.actor_loss, has_aux=True)(learns, critics, batch.observation, latent, action_key)
+        (policy, value), second = self._descend(learns, slope, second)
+        params = PEARLParams(encoder, SoftActorCriticParams(policy, critics, value))
+        return (params, polyak(target, value, self.target_rate), (first, second)), metrics | more
+
+    def _descend(self, learns: Any, slope: Any, optimizer: Any) -> tuple[Any, Any]:
+        step, optimizer = self._optimizer.update(slope, optimizer)
+        return optax.apply_updates(learns, step), optimizer
+
+    def critic_loss(
+        self, learned: tuple[Params, Params], target: Params, batch: Transition, context: Array, key: Key
+    ) -> tuple[Array, tuple[Array, Metrics]]:
+        """The loss of encoder and critics on transitions [M, B] and contexts [M, C, I]; and z̄ [M, B, Z]."""
+        encoder, critics = learned
+        belief = self._encoder.product(encoder, context).distribution()
+        latent = self._draw(belief, key)[:, None]
+        latent = jnp.broadcast_to(latent, (*batch.reward.shape, self.latent))
+        fixed = jax.lax.stop_gradient(latent)
+        following = self._actor_critic.value(target, batch.next_observation, fixed)
+        goal = self.reward_scale * batch.reward + self.discount * (1.0 - batch.terminated) * following
+        values = self._actor_critic.critics(critics, batch.observation, batch.action, latent)
+        error = sum((jnp.mean(jnp.square(value - goal)) for value in values), jnp.zeros(()))
+        prior = jax.tree.map(jnp.zeros_like, belief)
+        divergence = jnp.sum(belief.divergence(prior))
+        loss = error if self.deterministic else error + self.prior_weight * divergence
+        metrics = {"critic_error": error, "belief_divergence": divergence / len(context)}
+        return loss, (fixed, metrics)
+
+    def actor_loss(
+        self, learned: tuple[Params, Params], critics: Params, observation: Array, latent: Array, key: Key
+    ) -> tuple[Array, Metrics]:
+        """The losses of policy and value, added up, at observations [M, B, O] and latents z̄ [M, B, Z]."""
+        policy_params, value_params = learned
+        policy = self._actor_critic.policy(policy_params, observation, latent)
+        action, logs = policy.sample_with_log_probability(key)
+        lower = jnp.minimum(*self._actor_critic.critics(critics, observation, action, latent))
+        penalty = self.mean_weight * jnp.mean(jnp.square(policy.mean))
+        penalty += self.log_std_weight * jnp.mean(jnp.square(policy.log_std))
+        goal = jax.lax.stop_gradient(lower - logs)
+        error = jnp.mean(jnp.square(self._actor_critic.value(value_params, observation, latent) - goal))
+        metrics = {"value_error": error, "entropy": -jnp.mean(logs), "soft_value": jnp.mean(goal)}
+        return jnp.mean(logs - lower) + penalty + error, metrics
