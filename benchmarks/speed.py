@@ -1,10 +1,12 @@
 """The speed of a whole meta-iteration, in the jobs of `adaptax bench`: `python benchmarks/speed.py`.
 
-Each job runs in a process of its own, with as many devices as it names, several times; the median run is kept.
+Each job runs in a process of its own, with as many devices as it names, several times; the median run is kept. `--only
+NAME …` measures the jobs of some algorithms.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import shlex
 import statistics
@@ -45,7 +47,12 @@ def main() -> None:
     from adaptax import provenance
     from adaptax.run.bench import JOBS
 
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", nargs="+", choices=list(TARGETS), default=list(TARGETS), help="some algorithms")
+    chosen_jobs = parser.parse_args().only
     for index, job in enumerate(JOBS):
+        if job.algorithm not in chosen_jobs:
+            continue
         measured = [measure(index) for _ in range(REPEATS)]
         rates = [m["iteration_steps_per_second"] for m in measured]
         chosen = measured[rates.index(statistics.median(rates))]
