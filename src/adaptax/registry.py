@@ -203,8 +203,8 @@ _CLUSTERED = {"hidden": (64, 64), "streams": 10, "epochs": 5, "learning_rate": 3
 _MODULATED = {**_CLUSTERED, "tasks": 20, "inner_steps": 0, "step_size": 0.02, "probing_step_size": 0.02}
 # The published schedule of collection; fewer and smaller gradient steps of smaller networks (docs/algorithms/pearl.md).
 _PEARL = {
-    **{"tasks": 10, "rounds": 10, "context_rounds": 0, "streams": 5, "exploration": 5, "gradient_steps": 200},
-    **{"batch": 64, "context": 256, "hidden": (128, 128), "encoder_hidden": (64, 64)},
+    **{"tasks": 10, "rounds": 10, "context_rounds": 0, "streams": 5, "exploration": 5, "gradient_steps": 500},
+    **{"batch": 32, "context": 100, "hidden": (128, 128), "encoder_hidden": (64, 64)},
     **{"prior_weight": 1.0, "discount": 0.9, "reward_scale": 100.0, "learning_rate": 1e-3},
 }
 _GUIDED = {"tasks": 40, "streams": 5, "step_size": 0.5, "expert_iterations": 40}
@@ -224,7 +224,7 @@ DEFAULTS: dict[tuple[str, str], Defaults] = {
     ),
     ("mmaml", "clustered-navigation"): Defaults(_MODULATED, 250, {"rounds": 4, "streams": 10}),
     ("gmps", "sparse-navigation"): Defaults(_GUIDED, 60, _GRADIENT),
-    ("pearl", "sparse-navigation"): Defaults(_PEARL, 100, {"rounds": 20, "streams": 1, "tasks": 20}),
+    ("pearl", "sparse-navigation"): Defaults(_PEARL, 240, {"rounds": 20, "streams": 1, "tasks": 20}),
     ("task-model", "clustered-navigation"): Defaults(_CLUSTERED, 250, {"rounds": 4, "streams": 10}),
 }
 
