@@ -61,7 +61,8 @@ SETTINGS: dict[str, tuple[int, dict[str, Any]]] = {  # iterations and hyper-para
 SLOW = ("fomaml", "anil", "meta-sgd", "boil", "e-maml", "cavia")
 FINITE = ("maesn", "gmps")  # algorithms that keep something of every task of a finite training set
 # The probe that decides; the others only in the whole suite.
-ONE_OF = {"maml-trpo": "first reward", "mmaml": "first reward", "varibad": "exploring"}
+ONE_OF = {"varibad": "exploring", **dict.fromkeys(("maml-trpo", "promp", "maesn", "gmps", "mmaml"), "first reward")}
+ONE_OF |= dict.fromkeys(("reptile", "task-model"), "first reward")
 CASES = [
     pytest.param(name, which, marks=[pytest.mark.slow] if name in SLOW or ONE_OF.get(name, which) != which else [])
     for name, passes in MUST_PASS.items()

@@ -56,7 +56,7 @@ def test_tasks_have_explicit_types_and_one_line_describes_the_protocol(name: str
     for split in ("train", "validation", "test", *benchmark.named):
         index, tasks = benchmark.split(split).enumerate(jax.random.key(0), 3)
         assert index.dtype == jnp.int32 and index.shape == (3,)
-        assert all(leaf.dtype == jnp.float32 and not leaf.weak_type for leaf in jax.tree.leaves(tasks))
+        assert all(leaf.dtype in (jnp.float32, bool) and not leaf.weak_type for leaf in jax.tree.leaves(tasks))
     assert benchmark.describe and "\n" not in benchmark.describe
 
 
