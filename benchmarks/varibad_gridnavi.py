@@ -128,8 +128,8 @@ def main() -> None:
 
 NOTE = (
     "the paper's protocol: training and judgement are on the same 21 goals, so this measures exploration, not "
-    "generalisation. Agents act by chance as they do in training, and trained on 4 episodes. RL², one seed, has as many "
-    "environment steps"
+    "generalisation. Agents act by chance as they do in training, and trained on 4 episodes. RL², one seed, has as "
+    "many environment steps"
 )
 
 
