@@ -134,7 +134,7 @@ NOTE = (
 
 
 def draw(agent: api.Trained, task: int = 12, steps: tuple[int, ...] = (0, 2, 4, 6, 8, 10, 12, 14, 29)) -> None:
-    """What the belief expects of every cell, by step of a trial: the chance of a reward at the mean latent."""
+    """What the belief expects of every cell, by step of a trial: the chance of a reward, over 500 latents."""
     from adaptax.report.style import save
 
     algorithm, on = agent.algorithm, agent.benchmark
@@ -147,8 +147,10 @@ def draw(agent: api.Trained, task: int = 12, steps: tuple[int, ...] = (0, 2, 4, 
             algorithm, streams_of(on.environment), type(on.test)(one), plan, params, None, jax.random.key(3)
         )[0]
         rollout = jax.tree.map(lambda x: x[0, 0, 0], trials.rollouts)
-        latent = jnp.split(rollout.decision.extras.belief, 2, axis=-1)[0]
-        chance = jax.nn.sigmoid(algorithm.belief_model.by_place(params.model, latent))  # type: ignore[attr-defined]
+        mean, log_std = jnp.split(rollout.decision.extras.belief, 2, axis=-1)
+        latents = mean + jnp.exp(log_std) * jax.random.normal(jax.random.key(4), (500, *mean.shape))
+        each = jax.nn.sigmoid(algorithm.belief_model.by_place(params.model, latents))  # type: ignore[attr-defined]
+        chance = jnp.mean(each, axis=0)
         return rollout.timestep.observation, chance.reshape(-1, 5, 5)
 
     places, chance = (np.asarray(x) for x in live(agent.params))
@@ -172,7 +174,12 @@ def figure(places: np.ndarray, chance: np.ndarray, goal: np.ndarray, steps: tupl
             axes.set(xticks=[], yticks=[])
             episode, within = divmod(step, 15)
             axes.set_title(f"episode {episode + 1}\nstep {within}", fontsize=8, weight="normal", loc="center", pad=4)
-        drawn.suptitle("Chance of a reward, by VariBAD's belief (star: the goal)", x=0.01, ha="left", fontsize=9)
+        drawn.suptitle(
+            "Chance that a step there pays, by VariBAD's belief (star: the goal)",
+            x=0.01,
+            ha="left",
+            fontsize=9,
+        )
     return drawn
 
 
