@@ -65,7 +65,11 @@ def unless_variant(name: str, *rest: Any) -> Any:
     return pytest.param(name, *rest, marks=[pytest.mark.slow] if slow else [])
 
 
-FEWER = [unless_variant(name) for name in ALGORITHMS]
+# On two devices: those whose update goes over the tasks in a way of its own; the others share `mean_gradient`.
+ON_DEVICES = [
+    pytest.param(name, marks=[] if name in ("rl2", "maml", "maml-trpo", "gmps", "varibad") else [pytest.mark.slow])
+    for name in ALGORITHMS
+]
 # Operation by operation a second-order update takes a minute: one algorithm of each family, and all in the whole suite.
 UNCOMPILED = [pytest.param(name, marks=[] if name in ("rl2", "maml") else [pytest.mark.slow]) for name in ALGORITHMS]
 EVERY = [
@@ -259,7 +263,7 @@ def test_the_same_without_jit(name: str) -> None:
     assert_close(found.params, expected.params, 1e-3, 2e-5)
 
 
-@pytest.mark.parametrize("name", FEWER)
+@pytest.mark.parametrize("name", ON_DEVICES)
 def test_one_device_is_two_devices(name: str) -> None:
     algorithm, benchmark, progress, _ = case(name, "navigation")
     results = []
