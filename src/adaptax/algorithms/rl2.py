@@ -249,26 +249,19 @@ class RL2:
     def _prepare(self, params: RL2Params, trials: Trial) -> Batch:
         """Advantages over whole trials, and all streams of all tasks side by side."""
         rollouts = jax.tree.map(lambda x: x[:, 0], trials.rollouts)  # one round [N, B, T]
-
-        def time_first(x: Array) -> Array:  # [N, B, T, ...] -> [T, N·B, ...]
-            return jnp.moveaxis(x, 2, 0).reshape(x.shape[2], -1, *x.shape[3:])
-
-        timesteps = jax.tree.map(time_first, rollouts.timestep)
+        timesteps = jax.tree.map(minibatches.time_first, rollouts.timestep)
         memory = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), rollouts.memory)
         observation = self._perception.observation(timesteps)
         before = jnp.concatenate([memory.observation[None], observation[:-1]]) if self.pairs else ()
-        extras = jax.tree.map(time_first, rollouts.decision.extras)
-        reward = returns.without_first_episodes(time_first(rollouts.reward), timesteps.first, self.exploration_episodes)
-        # The trial ends with its last step and is worth nothing after; inside it, nothing ends.
-        over = jnp.zeros_like(reward, bool).at[-1].set(True)
-        following = jnp.concatenate([extras.value[1:], jnp.zeros_like(extras.value[:1])])
-        advantage = returns.generalized_advantages(
-            reward, extras.value, following, over, over, self.discount, self.trace
+        extras = jax.tree.map(minibatches.time_first, rollouts.decision.extras)
+        reward = returns.without_first_episodes(
+            minibatches.time_first(rollouts.reward), timesteps.first, self.exploration_episodes
         )
+        advantage = returns.trial_advantages(reward, extras.value, self.discount, self.trace)
         return Batch(
             self._perception.read(timesteps, before),
             observation,
-            time_first(rollouts.decision.action),
+            minibatches.time_first(rollouts.decision.action),
             extras.log_probability,
             extras.value,
             returns.standardize(advantage),
@@ -280,17 +273,4 @@ class RL2:
         """PPO's loss over some trials, and its terms."""
         hidden, _ = self._recurrence.unroll(params.recurrence, batch.memory.recurrence, batch.inputs)
         policy, value = self._heads(params, hidden, batch.observation)
-        logs = policy.log_probability(batch.action)
-        surrogate = policy_losses.clipped_loss(logs, batch.log_probability, batch.advantage, self.clip)
-        # The unexplained part of the targets' variance: its gradient stays of the size of the surrogate's, which
-        # shares the recurrence and the gradient clip, whatever the unit and length of the returns.
-        error = jnp.mean(jnp.square(value - batch.target)) / (jnp.var(batch.target) + 1e-8)
-        entropy = jnp.mean(policy.entropy())
-        loss = surrogate + self.value_weight * error - entropy_weight * entropy
-        divergence = policy_losses.approximate_divergence(logs, batch.log_probability)
-        return loss, {
-            "loss": loss,
-            "value_error": error,
-            "entropy": entropy,
-            "divergence": divergence,
-        }
+        return policy_losses.proximal_loss(policy, value, batch, self.clip, self.value_weight, entropy_weight)

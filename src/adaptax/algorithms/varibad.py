@@ -262,22 +262,13 @@ class VariBAD:
 
     def _prepare(self, rollouts: Rollout) -> Batch:
         """Advantages over whole trials, and all decisions side by side."""
-
-        def time_first(x: Array) -> Array:  # [N, B, T, ...] -> [T, N·B, ...]
-            return jnp.moveaxis(x, 2, 0).reshape(x.shape[2], -1, *x.shape[3:])
-
         timestep, extras, reward = jax.tree.map(
-            time_first, (rollouts.timestep, rollouts.decision.extras, rollouts.reward)
+            minibatches.time_first, (rollouts.timestep, rollouts.decision.extras, rollouts.reward)
         )
-        # The trial ends with its last step and is worth nothing after; inside it, nothing ends.
-        over = jnp.zeros_like(reward, bool).at[-1].set(True)
-        following = jnp.concatenate([extras.value[1:], jnp.zeros_like(extras.value[:1])])
-        advantage = returns.generalized_advantages(
-            reward, extras.value, following, over, over, self.discount, self.trace
-        )
+        advantage = returns.trial_advantages(reward, extras.value, self.discount, self.trace)
         batch = Batch(
             self._inputs(timestep, extras.belief),
-            time_first(rollouts.decision.action),
+            minibatches.time_first(rollouts.decision.action),
             extras.log_probability,
             returns.standardize(advantage),
             advantage + extras.value,
@@ -287,13 +278,7 @@ class VariBAD:
     def loss(self, heads: ActorCriticParams, batch: Batch, entropy_weight: Array) -> tuple[Array, Metrics]:
         """PPO's loss over some decisions, and its terms."""
         policy, value = self._heads.decide(heads, batch.inputs)
-        logs = policy.log_probability(batch.action)
-        surrogate = policy_losses.clipped_loss(logs, batch.log_probability, batch.advantage, self.clip)
-        error = jnp.mean(jnp.square(value - batch.target)) / (jnp.var(batch.target) + 1e-8)
-        entropy = jnp.mean(policy.entropy())
-        loss = surrogate + self.value_weight * error - entropy_weight * entropy
-        divergence = policy_losses.approximate_divergence(logs, batch.log_probability)
-        return loss, {"loss": loss, "value_error": error, "entropy": entropy, "divergence": divergence}
+        return policy_losses.proximal_loss(policy, value, batch, self.clip, self.value_weight, entropy_weight)
 
     def _improve_model(self, state: VariBADState, ring: buffers.Ring, key: Key) -> tuple[BeliefParams, Any, Metrics]:
         """Steps up the evidence bound, each on trials of the ring."""

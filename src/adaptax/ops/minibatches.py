@@ -6,7 +6,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ..types import Key
+from ..types import Array, Key
+
+
+def time_first(x: Array) -> Array:
+    """All streams of all tasks side by side: [N, B, T, ...] -> [T, N·B, ...]."""
+    return jnp.moveaxis(x, 2, 0).reshape(x.shape[2], -1, *x.shape[3:])
 
 
 def epochs(

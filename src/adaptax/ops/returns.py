@@ -46,6 +46,14 @@ def generalized_advantages(
     return jax.lax.scan(back, jnp.zeros_like(deltas[0]), (deltas, ended), reverse=True)[1]
 
 
+def trial_advantages(rewards: Array, values: Array, discount: float, trace: float) -> Array:
+    """GAE(γ, λ) over whole trials, all arguments [T, …]: a trial is over with its last step and worth nothing after
+    it; inside it nothing ends, episodes included."""
+    over = jnp.zeros_like(rewards, bool).at[-1].set(True)
+    following = jnp.concatenate([values[1:], jnp.zeros_like(values[:1])])
+    return generalized_advantages(rewards, values, following, over, over, discount, trace)
+
+
 def standardize(values: Array, epsilon: float = 1e-8) -> Array:
     """Shift and scale to mean 0 and standard deviation 1 over all entries."""
     centred = values - jnp.mean(values)
