@@ -7,18 +7,16 @@ explores.
 
 from __future__ import annotations
 
-import json
-import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import common
 import jax
 import jax.numpy as jnp
 import numpy as np
-from common import RESULTS, RUNS, arguments, interval, machine
+from common import RUNS, arguments, document, row, seeds_of, write
 
-from adaptax import api, provenance, registry
+from adaptax import api, registry
 from adaptax.run.collect import collect, streams_of
 from adaptax.run.evaluate import Protocol, evaluate
 
@@ -42,22 +40,10 @@ def measured(name: str, seed: int, options: Any) -> tuple[api.Trained, np.ndarra
     """The trained agent, its returns [tasks, episodes], and the last row of its metrics."""
     algorithm, iterations, own = AGENTS[name]
     out = RUNS / f"{NAME}-{algorithm}-seed{seed}"
-    if not options.evaluate_only:
-        api.train(
-            algorithm,
-            ON,
-            out=out,
-            iterations=options.iterations or iterations,
-            seed=seed,
-            devices=options.devices,
-            resume=(out / "checkpoints").exists(),
-            settings={"goals": "paper", "episodes": TRAINED},
-            hyperparameters=own,
-        )
-    agent = api.load(out)
+    given = {"settings": {"goals": "paper", "episodes": TRAINED}, "hyperparameters": own}
+    agent, last = common.trained(out, algorithm, ON, options, options.iterations or iterations, seed, **given)
     longer = registry.make_benchmark(ON, {"goals": "paper", "episodes": JUDGED})
     found = evaluate(agent.algorithm, longer, longer.test, agent.params, PROTOCOL)
-    last = json.loads((out / "metrics.jsonl").read_text().splitlines()[-1])
     returns = found.returns[:, 0, 0].astype(np.float64)
     print(f"{name}, seed {seed}: {returns.mean(axis=0).round(2)} in {last['seconds']:.0f} s", flush=True)
     return agent, returns, last
@@ -67,61 +53,38 @@ def rows_of(name: str, returns: np.ndarray) -> list[dict[str, Any]]:
     """By episode, of returns [seeds, tasks, episodes]."""
     values = {f"{name}, episode {e + 1}": (returns[:, :, e], OPTIMUM[e]) for e in range(JUDGED)}
     values[f"{name}, episodes 1 to {TRAINED}"] = (returns[:, :, :TRAINED].sum(axis=2), sum(OPTIMUM[:TRAINED]))
-    rows = []
-    for label, (each, best) in values.items():
-        value, half = interval(each)
-        bound = {"name": "Bayes-optimal", "value": best}
-        rows.append({"label": label, "value": value, "ci95": half, "published": None, "bounds": [bound]})
-        print(f"{label}: {value:.2f} ± {half:.2f}", flush=True)
-    return rows
+    return [
+        row(label, each, bounds=[{"name": "Bayes-optimal", "value": best}]) for label, (each, best) in values.items()
+    ]
 
 
 def main() -> None:
     options = arguments(__doc__ or "").parse_args()
-    if options.devices > 1:  # before JAX starts
-        jax.config.update("jax_num_cpu_devices", options.devices)
-    seeds = range(options.seed, options.seed + options.seeds)
+    seeds = seeds_of(options)
     found = {name: [measured(name, seed, options) for seed in seeds] for name in AGENTS}
     returns = {name: np.stack([returns for _, returns, _ in each]) for name, each in found.items()}
     rows = [row for name in AGENTS for row in rows_of(name, returns[name])]
     later = returns["VariBAD"][:, :, 4:].mean(axis=2) - returns["VariBAD"][:, :, 3]
-    gain, gain_half = interval(later)
-    label = "VariBAD, mean of episodes 5 and 6 − episode 4"
-    rows.append({"label": label, "value": gain, "ci95": gain_half, "published": None})
-    totals = returns["VariBAD"][:, :, :TRAINED].sum(axis=2)
-    value, half = interval(totals)
+    rows.append(row("VariBAD, mean of episodes 5 and 6 − episode 4", later))
     lasts = [last for _, _, last in found["VariBAD"]]
-    rates = [last["steps_per_second"] for last in lasts]
-    result = {
-        "schema": 1,
-        "recipe": NAME,
-        "title": "VariBAD, GridNavi, all 21 goals, 4 episodes",
-        "metric": "total return per trial",
-        "seeds": list(seeds),
-        "tasks": PROTOCOL.tasks,
-        "environment_steps": lasts[0]["environment_steps"],
-        "seconds": float(np.mean([last["seconds"] for last in lasts])),
-        "value": value,
-        "per_seed": totals.mean(axis=1).tolist(),
-        "ci95": half,
-        "published": None,
-        "published_source": "",
-        "bounds": [{"name": "Bayes-optimal", "value": sum(OPTIMUM[:TRAINED])}],
-        "target": f">= {TARGET:.2f}",
-        "met": value >= round(TARGET, 2),
-        "command": shlex.join(["python", *sys.argv]),
-        "versions": provenance.versions(),
-        "git": provenance.git_revision(),
-        "machine": machine(),
-        "note": NOTE,
-        "rows": rows,
-        "details": {
-            "steps_per_second_at_the_end": rates,
-            "per_episode": {k: v.mean(1).tolist() for k, v in returns.items()},
-        },
+    result = document(
+        NAME,
+        "VariBAD, GridNavi, all 21 goals, 4 episodes",
+        "total return per trial",
+        returns["VariBAD"][:, :, :TRAINED].sum(axis=2),
+        seeds=seeds,
+        tasks=PROTOCOL.tasks,
+        steps=lasts[0]["environment_steps"],
+        seconds=float(np.mean([last["seconds"] for last in lasts])),
+        note=NOTE,
+        target=f">= {TARGET:.2f}",
+        bounds=[("Bayes-optimal", sum(OPTIMUM[:TRAINED]))],
+    )
+    details = {
+        "steps_per_second_at_the_end": [last["steps_per_second"] for last in lasts],
+        "per_episode": {k: v.mean(1).tolist() for k, v in returns.items()},
     }
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{NAME}.json").write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+    write({**result, "rows": rows, "details": details})
     draw(found["VariBAD"][0][0])
 
 
