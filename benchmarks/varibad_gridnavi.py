@@ -8,20 +8,14 @@ explores.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import common
-import jax
-import jax.numpy as jnp
 import numpy as np
 from common import RUNS, arguments, document, row, seeds_of, write
 
-from adaptax import api, registry
-from adaptax.run.collect import collect, streams_of
+from adaptax import api, judging, registry
 from adaptax.run.evaluate import Protocol, evaluate
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 NAME, ON = "varibad_gridnavi", "gridnavi"
 FIGURE = Path(__file__).parents[1] / "docs" / "figures" / "varibad-belief.png"
@@ -95,54 +89,17 @@ NOTE = (
 )
 
 
-def draw(agent: api.Trained, task: int = 12, steps: tuple[int, ...] = (0, 2, 4, 6, 8, 10, 12, 14, 29)) -> None:
-    """What the belief expects of every cell, by step of a trial: the chance of a reward, over 500 latents."""
+def draw(agent: api.Trained, tasks: tuple[int, ...] = (2, 7)) -> None:
+    """What the belief expects of every cell, by step of a trial."""
+    from adaptax.report.beliefs import beliefs
+    from adaptax.report.read import read_evaluation
     from adaptax.report.style import save
 
-    algorithm, on = agent.algorithm, agent.benchmark
-    one = jax.tree.map(lambda x: x[task : task + 1], on.test.tasks)  # type: ignore[attr-defined]
-    plan = algorithm.plan._replace(tasks=1)
-
-    @jax.jit
-    def live(params: Any) -> Any:
-        trials = collect(
-            algorithm, streams_of(on.environment), type(on.test)(one), plan, params, None, jax.random.key(3)
-        )[0]
-        rollout = jax.tree.map(lambda x: x[0, 0, 0], trials.rollouts)
-        mean, log_std = jnp.split(rollout.decision.extras.belief, 2, axis=-1)
-        latents = mean + jnp.exp(log_std) * jax.random.normal(jax.random.key(4), (500, *mean.shape))
-        each = jax.nn.sigmoid(algorithm.belief_model.by_place(params.model, latents))  # type: ignore[attr-defined]
-        chance = jnp.mean(each, axis=0)
-        return rollout.timestep.observation, chance.reshape(-1, 5, 5)
-
-    places, chance = (np.asarray(x) for x in live(agent.params))
-    save(figure(places, chance, np.asarray(one.goal)[0], steps), FIGURE)
-
-
-def figure(places: np.ndarray, chance: np.ndarray, goal: np.ndarray, steps: tuple[int, ...]) -> Figure:
-    """One panel a step: cells shaded by their chance, the path so far in this episode, and the goal."""
-    from adaptax.report.style import INK, PALETTE, new_figure, styled
-
-    with styled():
-        drawn = new_figure(9.6, 1.75)
-        panels = drawn.subplots(1, len(steps))
-        for step, axes in zip(steps, panels, strict=True):
-            axes.imshow(chance[step].T, origin="lower", cmap="Blues", vmin=0, vmax=1)
-            begun = 15 * (step // 15)
-            path = places[begun : step + 1]
-            axes.plot(path[:, 0], path[:, 1], color=PALETTE[1], linewidth=1.4)
-            axes.plot(*path[-1], "o", color=PALETTE[1], markersize=4)
-            axes.plot(*goal, "*", color=INK, markersize=8)
-            axes.set(xticks=[], yticks=[])
-            episode, within = divmod(step, 15)
-            axes.set_title(f"episode {episode + 1}\nstep {within}", fontsize=8, weight="normal", loc="center", pad=4)
-        drawn.suptitle(
-            "Chance that a step there pays, by VariBAD's belief (star: the goal)",
-            x=0.01,
-            ha="left",
-            fontsize=9,
-        )
-    return drawn
+    protocol = judging.protocol_for(agent.config, agent.algorithm, agent.benchmark, tasks=21, seed=1)
+    path = judging.evaluate_run(agent, RUNS / f"{NAME}-varibad-seed{agent.config['seed']}", "test", protocol)
+    figure = beliefs(read_evaluation(path), "VariBAD", tasks)
+    assert figure is not None
+    save(figure, FIGURE)
 
 
 if __name__ == "__main__":
