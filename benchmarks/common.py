@@ -6,11 +6,18 @@ from __future__ import annotations
 import argparse
 import json
 import platform
-from collections.abc import Mapping
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from adaptax.api import Trained
+    from adaptax.run.evaluate import Protocol
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
@@ -38,11 +45,11 @@ class Recipe(NamedTuple):
     note: str = ""
 
 
-def arguments(description: str) -> argparse.ArgumentParser:
-    """The options that all recipes share."""
+def arguments(description: str, seeds: int = 3) -> argparse.ArgumentParser:
+    """The options that all recipes share; `seeds` is how many a recipe has unless told."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--seed", type=int, default=0, help="the first seed")
-    parser.add_argument("--seeds", type=int, default=3, help="how many seeds, trained one after another")
+    parser.add_argument("--seeds", type=int, default=seeds, help="how many seeds, trained one after another")
     parser.add_argument("--iterations", type=int, default=0, help="meta-iterations (0: the recipe's own)")
     parser.add_argument("--devices", type=int, default=1, help="devices over which the tasks are spread")
     parser.add_argument("--evaluate-only", action="store_true", help="judge what has been trained so far")
@@ -51,43 +58,132 @@ def arguments(description: str) -> argparse.ArgumentParser:
 
 def train_and_judge(recipe: Recipe, options: argparse.Namespace, command: str) -> dict[str, Any]:
     """Train each seed in a run directory of its own, evaluate all, and write `results/<name>.json`."""
-    import jax
+    from adaptax import judging
 
-    from adaptax import api, judging, runs
-    from adaptax.run.train import Settings
-
-    if options.devices > 1:  # on a CPU, before JAX starts
-        jax.config.update("jax_num_cpu_devices", options.devices)
-    iterations = options.iterations or recipe.iterations
     totals: list[np.ndarray] = []
     seconds: list[float] = []
     steps = 0
-    for seed in range(options.seed, options.seed + options.seeds):
+    for seed in seeds_of(options):
         directory = RUNS / f"{recipe.name}-seed{seed}"
-        named = runs.name_benchmark(recipe.benchmark, recipe.settings)
-        algorithm = runs.name_algorithm(recipe.algorithm, named, recipe.hyperparameters)
-        row = max(1, recipe.iterations // 200)
-        settings = Settings(iterations, seed, devices=options.devices, log_every=row)
-        resume = (directory / "checkpoints").exists()
-        if not options.evaluate_only:
-            result = runs.run(algorithm, recipe.algorithm, named, settings, directory, resume=resume)
-            if result.stopped:
-                raise SystemExit(130)
-        trained = api.load(directory)
-        protocol = judging.protocol_for(trained.config, algorithm, named.value, **recipe.evaluation)
-        path = judging.evaluate_run(trained, directory, recipe.split, protocol, references=False)
+        agent, last = trained(
+            directory,
+            recipe.algorithm,
+            recipe.benchmark,
+            options,
+            options.iterations or recipe.iterations,
+            seed,
+            settings=recipe.settings,
+            hyperparameters=recipe.hyperparameters,
+            log_every=max(1, recipe.iterations // 200),
+        )
+        protocol = judging.protocol_for(agent.config, agent.algorithm, agent.benchmark, **recipe.evaluation)
+        path = judging.evaluate_run(agent, directory, recipe.split, protocol, references=False)
         totals.append(np.load(path.with_suffix(".npz"))["returns"][0])
-        seconds.append(_last_row(directory)["seconds"])
-        steps = trained.iteration * trained.config["environment_steps_per_iteration"]
+        seconds.append(last["seconds"])
+        steps = last["environment_steps"]
     result = _result(recipe, options, command, np.stack(totals), seconds, steps)
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{recipe.name}.json").write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+    write(result)
     print(f"{recipe.title}: {result['value']:.3f} ± {result['ci95']:.3f} ({recipe.target}, met: {result['met']})")
     return result
 
 
-def _last_row(directory: Path) -> dict[str, Any]:
-    return json.loads((directory / "metrics.jsonl").read_text().splitlines()[-1])
+def trained(
+    out: Path, algorithm: str, on: str, options: argparse.Namespace, iterations: int, seed: int, **given: Any
+) -> tuple[Trained, dict[str, Any]]:
+    """The agent of the run directory `out` and the last row of its metrics, trained first (or trained on) unless only
+    judging is asked for. `given` goes to `adaptax.train`: settings, hyperparameters, log_every."""
+    import jax
+
+    from adaptax import api
+
+    if options.devices > 1:  # on a CPU, before JAX starts
+        jax.config.update("jax_num_cpu_devices", options.devices)
+    if not options.evaluate_only:
+        given |= {"resume": (out / "checkpoints").exists(), "devices": options.devices}
+        api.train(algorithm, on, out=out, iterations=iterations, seed=seed, **given)
+    rows = (out / "metrics.jsonl").read_text().splitlines()
+    return api.load(out), json.loads(rows[-1])
+
+
+def known_goal(on: str, settings: Mapping[str, Any], protocol: Protocol) -> tuple[str, float]:
+    """The bound that an agent reaches which knows the goal."""
+    from adaptax import registry
+    from adaptax.run.evaluate import evaluate
+
+    benchmark = registry.make_benchmark(on, settings)
+    strategy = registry.make_strategies(on, benchmark.spec)["known-goal"]()
+    found = evaluate(strategy, benchmark, benchmark.test, (), replace(protocol, rounds=1))
+    return "known goal", float(found.returns.mean())
+
+
+def steps_of(count: int) -> str:
+    """1 gradient step, 2 gradient steps."""
+    return f"{count} gradient step{'' if count == 1 else 's'}"
+
+
+def row(label: str, values: np.ndarray, target: float | None = None, **more: Any) -> dict[str, Any]:
+    """A further line of a result, from values [S, N]; it is printed, too."""
+    value, half = interval(values)
+    found: dict[str, Any] = {"label": label, "value": value, "ci95": half, "published": None, **more}
+    if target is not None:
+        found |= {"target": f">= {target:g}", "met": value >= target}
+    print(f"{label}: {value:.2f} ± {half:.2f}", flush=True)
+    return found
+
+
+def document(
+    recipe: str,
+    title: str,
+    metric: str,
+    values: np.ndarray | None,
+    *,
+    seeds: Sequence[int],
+    tasks: int | None,
+    steps: int,
+    seconds: float,
+    note: str,
+    command: str = "",
+    target: str | None = None,
+    published: float | None = None,
+    source: str = "",
+    bounds: Sequence[tuple[str, float]] = (),
+) -> dict[str, Any]:
+    """What every result file says; `values` [S, N] are those of its headline, None where there is none. Rows and
+    details may be added."""
+    from adaptax import provenance
+
+    value, half = (None, None) if values is None else interval(values)
+    each = {} if values is None else {"per_seed": values.mean(axis=1).tolist()}
+    return {
+        "schema": 1,
+        "recipe": recipe,
+        "title": title,
+        "metric": metric,
+        "seeds": list(seeds),
+        "tasks": tasks,
+        "environment_steps": steps,
+        "seconds": seconds,
+        "value": value,
+        **each,
+        "ci95": half,
+        "published": published,
+        "published_source": source,
+        "bounds": [{"name": name, "value": bound} for name, bound in bounds],
+        "target": target,
+        "met": None if target is None or value is None else value >= float(target.split()[-1]),
+        "command": command or shlex.join(["python", *sys.argv]),
+        "versions": provenance.versions(),
+        "git": provenance.git_revision(),
+        "machine": machine(),
+        "note": note,
+    }
+
+
+def write(result: dict[str, Any]) -> None:
+    """Write `results/<recipe>.json`."""
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{result['recipe']}.json"
+    path.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n")
 
 
 def _result(
@@ -99,42 +195,35 @@ def _result(
     steps: int,
 ) -> dict[str, Any]:
     """`returns` [S, N, R, B, E]: the total of an RL² trial, or the return by round of a gradient-based agent."""
-    from adaptax import provenance
-
     rounds = returns.shape[2]
     by_task = returns.astype(np.float64).sum(axis=4).mean(axis=3)  # [S, N, R]
-    chosen = by_task[:, :, 0 if rounds == 1 else 1]
-    value, half = interval(chosen)
-    result: dict[str, Any] = {
-        "schema": 1,
-        "recipe": recipe.name,
-        "title": recipe.title,
-        "metric": recipe.metric,
-        "seeds": list(range(options.seed, options.seed + options.seeds)),
-        "tasks": returns.shape[1],
-        "environment_steps": steps,
-        "seconds": float(np.mean(seconds)),
-        "value": value,
-        "per_seed": chosen.mean(axis=1).tolist(),
-        "ci95": half,
-        "published": recipe.published,
-        "published_source": recipe.source,
-        "bounds": [{"name": name, "value": bound} for name, bound in recipe.bounds],
-        "target": recipe.target,
-        "met": value >= float(recipe.target.split()[-1]),
-        "command": command,
-        "versions": provenance.versions(),
-        "git": provenance.git_revision(),
-        "machine": machine(),
-        "note": recipe.note,
-    }
+    result = document(
+        recipe.name,
+        recipe.title,
+        recipe.metric,
+        by_task[:, :, 0 if rounds == 1 else 1],
+        seeds=seeds_of(options),
+        tasks=returns.shape[1],
+        steps=steps,
+        seconds=float(np.mean(seconds)),
+        note=recipe.note,
+        command=command,
+        target=recipe.target,
+        published=recipe.published,
+        source=recipe.source,
+        bounds=recipe.bounds,
+    )
     if rounds > 1:
         result["rows"] = []
         for r, published in zip(range(rounds), recipe.by_round, strict=True):
             mean, width = interval(by_task[:, :, r])
-            label = f"after {r} gradient step{'' if r == 1 else 's'}"
+            label = f"after {steps_of(r)}"
             result["rows"].append({"label": label, "value": mean, "ci95": width, "published": published})
     return result
+
+
+def seeds_of(options: argparse.Namespace) -> range:
+    return range(options.seed, options.seed + options.seeds)
 
 
 def interval(values: np.ndarray) -> tuple[float, float]:

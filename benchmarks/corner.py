@@ -10,16 +10,13 @@ from it and from the first seed's trajectories.
 from __future__ import annotations
 
 import json
-import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import jax
+import common
 import numpy as np
-from common import RESULTS, RUNS, arguments, interval, machine
+from common import RUNS, arguments, document, row, seeds_of, steps_of, write
 
-from adaptax import api, provenance
 from adaptax.envs.corner import CORNERS
 from adaptax.run.evaluate import Evaluation, Protocol, evaluate
 
@@ -46,26 +43,14 @@ class Seed(NamedTuple):
 def measured(algorithm: str, seed: int, options: Any) -> Seed:
     """Train (or go on training), and judge."""
     out = RUNS / f"{NAME}-{algorithm}-seed{seed}"
-    if not options.evaluate_only:
-        api.train(
-            algorithm,
-            ON,
-            out=out,
-            iterations=options.iterations or ITERATIONS,
-            seed=seed,
-            devices=options.devices,
-            resume=(out / "checkpoints").exists(),
-            log_every=2,
-            settings={"goals": "paper"},
-            hyperparameters=SHARED,
-        )
-    trained = api.load(out)
+    given = {"settings": {"goals": "paper"}, "hyperparameters": SHARED, "log_every": 2}
+    trained, last = common.trained(out, algorithm, ON, options, options.iterations or ITERATIONS, seed, **given)
     rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     names = ("environment_steps", "return/round_0", f"return/round_{SHARED['inner_steps']}")
     curves = np.array([[row[name] for row in rows] for name in names])
     found = evaluate(trained.algorithm, trained.benchmark, trained.benchmark.test, trained.params, PROTOCOL)
-    print(f"{algorithm}, seed {seed}: {rows[-1]['seconds']:.0f} s", flush=True)
-    return Seed(found, curves, rows[-1]["seconds"], rows[-1]["environment_steps"])
+    print(f"{algorithm}, seed {seed}: {last['seconds']:.0f} s", flush=True)
+    return Seed(found, curves, last["seconds"], last["environment_steps"])
 
 
 def tried(evaluation: Evaluation) -> np.ndarray:
@@ -83,20 +68,14 @@ def rows_of(name: str, seeds: list[Seed]) -> list[dict[str, Any]]:
     success = np.stack([s.evaluation.success.mean(axis=(2, 3)) for s in seeds]).astype(np.float64)
     lines = {f"{name}, corners tried before adaptation": corners[:, :, 0]}
     for r in range(PROTOCOL.rounds):
-        lines[f"{name}, return after {r} gradient step{'' if r == 1 else 's'}"] = returns[:, :, r]
+        lines[f"{name}, return after {steps_of(r)}"] = returns[:, :, r]
     lines[f"{name}, share of episodes at the goal after {PROTOCOL.rounds - 1} gradient steps"] = success[:, :, -1]
-    rows = []
-    for label, values in lines.items():
-        value, half = interval(values)
-        rows.append({"label": label, "value": value, "ci95": half, "published": None})
-        print(f"{label}: {value:.2f} ± {half:.2f}", flush=True)
-    return rows
+    return [row(label, values) for label, values in lines.items()]
 
 
-def document(found: dict[str, list[Seed]], options: Any) -> dict[str, Any]:
+def result_of(found: dict[str, list[Seed]], options: Any) -> dict[str, Any]:
     """The result file."""
     corners = np.stack([tried(s.evaluation)[:, 0] for s in found["ProMP"]])
-    value, half = interval(corners)
     details = {}
     for name, seeds in found.items():
         curves = np.stack([s.curves for s in seeds])
@@ -107,31 +86,20 @@ def document(found: dict[str, list[Seed]], options: Any) -> dict[str, Any]:
             "return_after": np.round(curves[:, 2], 4).tolist(),
             "return_by_round": returns.round(4).tolist(),
         }
-    return {
-        "schema": 1,
-        "recipe": NAME,
-        "title": "corner (published goals), exploration before adaptation, ProMP",
-        "metric": "corners tried, of 4",
-        "seeds": list(range(options.seed, options.seed + options.seeds)),
-        "tasks": PROTOCOL.tasks,
-        "environment_steps": found["ProMP"][0].steps,
-        "seconds": float(np.mean([s.seconds for s in found["ProMP"]])),
-        "value": value,
-        "per_seed": corners.mean(axis=1).tolist(),
-        "ci95": half,
-        "published": None,
-        "published_source": "",
-        "bounds": [],
-        "target": ">= 3.5",
-        "met": value >= 3.5,
-        "command": shlex.join(["python", *sys.argv]),
-        "versions": provenance.versions(),
-        "git": provenance.git_revision(),
-        "machine": machine(),
-        "note": NOTE,
-        "rows": [line for name, seeds in found.items() for line in rows_of(name, seeds)],
-        "details": details,
-    }
+    result = document(
+        NAME,
+        "corner (published goals), exploration before adaptation, ProMP",
+        "corners tried, of 4",
+        corners,
+        seeds=seeds_of(options),
+        tasks=PROTOCOL.tasks,
+        steps=found["ProMP"][0].steps,
+        seconds=float(np.mean([s.seconds for s in found["ProMP"]])),
+        note=NOTE,
+        target=">= 3.5",
+    )
+    rows = [line for name, seeds in found.items() for line in rows_of(name, seeds)]
+    return {**result, "rows": rows, "details": details}
 
 
 NOTE = (
@@ -198,13 +166,11 @@ def main() -> None:
     from adaptax.report.style import save
 
     options = arguments(__doc__ or "").parse_args()
-    if options.devices > 1:  # before JAX starts
-        jax.config.update("jax_num_cpu_devices", options.devices)
-    each = range(options.seed, options.seed + options.seeds)
-    found = {name: [measured(algorithm, seed, options) for seed in each] for name, algorithm in AGENTS.items()}
-    result = document(found, options)
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{NAME}.json").write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+    found = {
+        name: [measured(algorithm, seed, options) for seed in seeds_of(options)] for name, algorithm in AGENTS.items()
+    }
+    result = result_of(found, options)
+    write(result)
     save(curves_figure(result), FIGURES / "corner-curves.png")
     save(trajectories_figure(found), FIGURES / "corner-trajectories.png")
 

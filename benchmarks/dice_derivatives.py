@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shlex
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -20,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from common import RESULTS, machine
+from common import RESULTS, document, write
 
 from adaptax.ops.dice import dice, loaded_dice
 from adaptax.ops.returns import generalized_advantages
@@ -219,10 +217,8 @@ def limits(world: Problem) -> dict[float, list[float]]:
     return {decay: [correlation(f, t) for f, t in zip(found, true, strict=True)] for decay, found in reached.items()}
 
 
-def document(found: np.ndarray, bounds: dict[float, list[float]], seeds: range, seconds: float) -> dict[str, Any]:
+def result_of(found: np.ndarray, bounds: dict[float, list[float]], seeds: range, seconds: float) -> dict[str, Any]:
     """The result file: rows for one batch size, all the rest under `details`."""
-    from adaptax import provenance
-
     over_seeds = mean_interval(found)
     rows, details = [], []
     for e, estimator in enumerate(ESTIMATORS):
@@ -237,30 +233,18 @@ def document(found: np.ndarray, bounds: dict[float, list[float]], seeds: range, 
             bound = {"name": "infinite batch", "value": round(bounds[estimator.kept][o], 3)}
             label = f"{order} derivative, {estimator.name}, {TABLED} trajectories"
             rows.append({"label": label, "value": value, "ci95": half, "published": None, "bounds": [bound]})
-    return {
-        "schema": 1,
-        "recipe": "surrogate_derivatives",
-        "title": "Derivatives of the return, random MDP, DiCE and its relatives",
-        "metric": "correlation with the exact derivative",
-        "seeds": list(seeds),
-        "tasks": None,
-        "environment_steps": SIZES[-1] * STEPS,
-        "seconds": seconds / len(seeds),
-        "value": None,
-        "ci95": None,
-        "published": None,
-        "published_source": "",
-        "bounds": [],
-        "target": None,
-        "met": None,
-        "command": shlex.join(["python", *sys.argv]),
-        "versions": provenance.versions(),
-        "git": provenance.git_revision(),
-        "machine": machine(),
-        "note": "no training: each seed draws trajectories of a fixed policy on one MDP; ± is over seeds.",
-        "rows": rows,
-        "details": {"trajectories": list(SIZES), "correlations": details},
-    }
+    result = document(
+        "surrogate_derivatives",
+        "Derivatives of the return, random MDP, DiCE and its relatives",
+        "correlation with the exact derivative",
+        None,
+        seeds=seeds,
+        tasks=None,
+        steps=SIZES[-1] * STEPS,
+        seconds=seconds / len(seeds),
+        note="no training: each seed draws trajectories of a fixed policy on one MDP; ± is over seeds.",
+    )
+    return {**result, "rows": rows, "details": {"trajectories": list(SIZES), "correlations": details}}
 
 
 def figure(result: dict[str, Any]) -> Figure:
@@ -341,10 +325,10 @@ def main() -> None:
     world, seeds = problem(options.problem), range(options.seed, options.seed + options.seeds)
     began = time.perf_counter()
     found, bounds = measure(world, seeds), limits(world)
-    result = document(found, bounds, seeds, time.perf_counter() - began)
+    result = result_of(found, bounds, seeds, time.perf_counter() - began)
     show(result)
     if options.problem == 0:
-        RESULT.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", "utf-8")
+        write(result)
         save(figure(result), FIGURE)
 
 

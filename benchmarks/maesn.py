@@ -8,16 +8,14 @@ each; MAML also with its step size halved after the first step, as published.
 
 from __future__ import annotations
 
-import json
-import shlex
-import sys
 from dataclasses import replace
 from typing import Any
 
+import common
 import numpy as np
-from common import RESULTS, RUNS, arguments, interval, machine
+from common import RUNS, arguments, document, known_goal, row, seeds_of, steps_of, write
 
-from adaptax import api, provenance, registry
+from adaptax import api
 from adaptax.run.evaluate import Protocol, evaluate
 
 NAME, ON = "maesn", "sparse-navigation"
@@ -37,22 +35,12 @@ def trained(name: str, options: Any) -> tuple[list[api.Trained], float]:
     """The agents of all seeds, and the mean of their training times."""
     algorithm, own = TRAINED[name]
     agents, seconds = [], []
-    for seed in range(options.seed, options.seed + options.seeds):
+    for seed in seeds_of(options):
         out = RUNS / f"{NAME}-{name.lower().replace(', ', '-').replace(' ', '-')}-seed{seed}"
-        if not options.evaluate_only:
-            api.train(
-                algorithm,
-                ON,
-                out=out,
-                iterations=options.iterations or ITERATIONS,
-                seed=seed,
-                devices=options.devices,
-                resume=(out / "checkpoints").exists(),
-                settings=SETTINGS,
-                hyperparameters={**SHARED, **own},
-            )
-        agents.append(api.load(out))
-        seconds.append(json.loads((out / "metrics.jsonl").read_text().splitlines()[-1])["seconds"])
+        given = {"settings": SETTINGS, "hyperparameters": {**SHARED, **own}}
+        agent, last = common.trained(out, algorithm, ON, options, options.iterations or ITERATIONS, seed, **given)
+        agents.append(agent)
+        seconds.append(last["seconds"])
         print(f"{name}, seed {seed}: trained in {seconds[-1]:.0f} s", flush=True)
     return agents, float(np.mean(seconds))
 
@@ -65,19 +53,15 @@ def judged(agents: list[api.Trained]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def rows_of(name: str, returns: np.ndarray, success: np.ndarray) -> list[dict[str, Any]]:
-    rows = []
-    for values, what in ((returns, "return"), (success, "share of episodes at the goal")):
-        for steps in SHOWN:
-            value, half = interval(values[:, :, steps])
-            label = f"{name}, {what} after {steps} gradient step{'' if steps == 1 else 's'}"
-            rows.append({"label": label, "value": value, "ci95": half, "published": None})
-            print(f"{label}: {value:.2f} ± {half:.2f}", flush=True)
-    return rows
+    return [
+        row(f"{name}, {what} after {steps_of(steps)}", values[:, :, steps])
+        for values, what in ((returns, "return"), (success, "share of episodes at the goal"))
+        for steps in SHOWN
+    ]
 
 
 def main() -> None:
-    parser = arguments(__doc__ or "")
-    options = parser.parse_args()
+    options = arguments(__doc__ or "").parse_args()
     found, rows, curves, seconds, steps = {}, [], {}, 0.0, 0
     for name in TRAINED:
         agents, took = trained(name, options)
@@ -90,40 +74,21 @@ def main() -> None:
             same = [a._replace(algorithm=replace(a.algorithm, later_step_scale=1.0)) for a in agents]  # type: ignore[type-var]
             rows += rows_of("MAML, no step halved", *judged(same))
     last, best = found["MAESN"][0][:, :, -1], found["MAML"][0][:, :, -1]
-    value, half = interval(last)
-    gain, gain_half = interval(last - best)
-    line: dict[str, Any] = {"label": "MAESN − MAML, return after 15 gradient steps", "value": gain, "ci95": gain_half}
-    rows.append({**line, "published": None, "target": "> 0", "met": gain - gain_half > 0})
-    on = registry.make_benchmark(ON, SETTINGS)
-    known = registry.make_strategies(ON, on.spec)["known-goal"]()
-    bound = float(evaluate(known, on, on.test, (), replace(PROTOCOL, rounds=1)).returns.mean())
-    result = {
-        "schema": 1,
-        "recipe": NAME,
-        "title": "MAESN, sparse point robot, trained on dense rewards",
-        "metric": "sparse return after 15 gradient steps",
-        "seeds": list(range(options.seed, options.seed + options.seeds)),
-        "tasks": PROTOCOL.tasks,
-        "environment_steps": steps,
-        "seconds": seconds,
-        "value": value,
-        "per_seed": last.mean(axis=1).tolist(),
-        "ci95": half,
-        "published": None,
-        "published_source": "",
-        "bounds": [{"name": "known goal", "value": bound}],
-        "target": None,
-        "met": None,
-        "command": shlex.join(["python", *sys.argv]),
-        "versions": provenance.versions(),
-        "git": provenance.git_revision(),
-        "machine": machine(),
-        "note": NOTE,
-        "rows": rows,
-        "details": curves,
-    }
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{NAME}.json").write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+    gain = row("MAESN − MAML, return after 15 gradient steps", last - best)
+    rows.append({**gain, "target": "> 0", "met": gain["value"] - gain["ci95"] > 0})
+    result = document(
+        NAME,
+        "MAESN, sparse point robot, trained on dense rewards",
+        "sparse return after 15 gradient steps",
+        last,
+        seeds=seeds_of(options),
+        tasks=PROTOCOL.tasks,
+        steps=steps,
+        seconds=seconds,
+        note=NOTE,
+        bounds=[known_goal(ON, SETTINGS, PROTOCOL)],
+    )
+    write({**result, "rows": rows, "details": curves})
 
 
 NOTE = (

@@ -8,18 +8,16 @@ same agents with the modulation left out.
 
 from __future__ import annotations
 
-import json
-import shlex
-import sys
+from dataclasses import replace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from common import RESULTS, arguments, interval, machine
-from task_model import PROTOCOL, TRAINED, bounds, judged, row, train
+from common import arguments, document, known_goal, row, seeds_of, steps_of, write
+from task_model import ON, PROTOCOL, TRAINED, judged, train
 
-from adaptax import api, provenance
+from adaptax import api
 
 NAME = "mmaml"
 # One gradient step in training, as MAML takes one: the step on the round that is encoded.
@@ -36,7 +34,7 @@ def rows_of(mmaml: np.ndarray, maml: np.ndarray, alone: np.ndarray) -> list[dict
     """By gradient steps, which are rounds of data; returns [seeds, tasks, rounds]."""
     rows = []
     for steps in range(PROTOCOL.rounds):
-        label = f"{steps} gradient step{'' if steps == 1 else 's'} and rounds of data"
+        label = f"{steps_of(steps)} and rounds of data"
         rows += [row(f"MMAML, {label}", mmaml[:, :, steps]), row(f"MAML, {label}", maml[:, :, steps])]
     # Differences task by task: both were judged on the same tasks.
     for steps in range(1, PROTOCOL.rounds):
@@ -47,43 +45,26 @@ def rows_of(mmaml: np.ndarray, maml: np.ndarray, alone: np.ndarray) -> list[dict
 
 
 def main() -> None:
-    options = arguments(__doc__ or "").parse_args()
-    if "--seeds" not in sys.argv:
-        options.seeds = 2
+    options = arguments(__doc__ or "", seeds=2).parse_args()
     trained = train(NAME, "mmaml", "mmaml", OWN, options)
     other = train(NAME, "maml", *TRAINED["maml"], options)
     agents = trained.agents
     mmaml, maml = judged(agents), judged(other.agents)
     rows = rows_of(mmaml, maml, judged([unmodulated(agent) for agent in agents], 2))
-    adapted = mmaml[:, :, 1]
-    value, half = interval(adapted)
-    reached = float(maml[:, :, 1].mean())
-    result = {
-        "schema": 1,
-        "recipe": NAME,
-        "title": "MMAML, clustered navigation",
-        "metric": "return after one gradient step",
-        "seeds": list(range(options.seed, options.seed + options.seeds)),
-        "tasks": PROTOCOL.tasks,
-        "environment_steps": agents[0].iteration * agents[0].config["environment_steps_per_iteration"],
-        "seconds": float(np.mean(trained.seconds)),
-        "value": value,
-        "per_seed": adapted.mean(axis=1).tolist(),
-        "ci95": half,
-        "published": None,
-        "published_source": "",
-        "bounds": bounds(),
-        "target": f">= {reached:.2f}",
-        "met": value >= round(reached, 2),
-        "command": shlex.join(["python", *sys.argv]),
-        "versions": provenance.versions(),
-        "git": provenance.git_revision(),
-        "machine": machine(),
-        "note": NOTE,
-        "rows": rows,
-    }
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{NAME}.json").write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+    result = document(
+        NAME,
+        "MMAML, clustered navigation",
+        "return after one gradient step",
+        mmaml[:, :, 1],
+        seeds=seeds_of(options),
+        tasks=PROTOCOL.tasks,
+        steps=agents[0].iteration * agents[0].config["environment_steps_per_iteration"],
+        seconds=float(np.mean(trained.seconds)),
+        note=NOTE,
+        target=f">= {maml[:, :, 1].mean():.2f}",
+        bounds=[known_goal(ON, {}, replace(PROTOCOL, streams=1))],
+    )
+    write({**result, "rows": rows})
 
 
 NOTE = (

@@ -12,9 +12,9 @@ import shlex
 import sys
 from typing import Any, NamedTuple
 
-import jax
+import common
 import numpy as np
-from common import RESULTS, RUNS, arguments, interval, machine
+from common import RESULTS, RUNS, arguments, document, row, seeds_of, steps_of, write
 
 from adaptax import api, provenance
 from adaptax.run.evaluate import Protocol, evaluate
@@ -48,79 +48,49 @@ PLANS = {
 def train(name: str, seed: int, options: Any) -> tuple[api.Trained, float, int]:
     """The trained agent, the seconds and the environment steps that it took."""
     plan, out = PLANS[name], RUNS / f"{NAME}-{name}-seed{seed}"
-    if not options.evaluate_only:
-        api.train(
-            name,
-            ON,
-            out=out,
-            iterations=options.iterations or plan.iterations,
-            seed=seed,
-            devices=options.devices,
-            resume=(out / "checkpoints").exists(),
-            hyperparameters=plan.hyperparameters,
-        )
-    last = json.loads((out / "metrics.jsonl").read_text().splitlines()[-1])
-    return api.load(out), last["seconds"], last["environment_steps"]
+    iterations = options.iterations or plan.iterations
+    agent, last = common.trained(out, name, ON, options, iterations, seed, hyperparameters=plan.hyperparameters)
+    return agent, last["seconds"], last["environment_steps"]
 
 
 def judged(name: str, options: Any) -> dict[str, Any]:
     """One agent's numbers: returns [seeds, tasks, rounds] summed up, and what they cost."""
     returns, seconds, steps = [], [], 0
-    for seed in range(options.seed, options.seed + options.seeds):
+    for seed in seeds_of(options):
         agent, took, steps = train(name, seed, options)
         tasks = agent.benchmark.split(SPLIT)
         found = evaluate(agent.algorithm, agent.benchmark, tasks, agent.params, PROTOCOL).returns
         returns.append(found.astype(np.float64).sum(axis=-1).mean(axis=-1))
         seconds.append(took)
         print(f"{name}, seed {seed}: {np.round(returns[-1].mean(axis=0), 2)} in {took:.0f} s", flush=True)
-    by_round = [interval(np.stack(returns)[:, :, r]) for r in range(PROTOCOL.rounds)]
-    rows = [
-        {"label": f"{name}, after {r} gradient step{'' if r == 1 else 's'}", "value": value, "ci95": half,
-         "published": None}
-        for r, (value, half) in enumerate(by_round)
-    ]  # fmt: skip
+    by_round = np.stack(returns, axis=-1).transpose(1, 2, 0)  # [rounds, seeds, tasks]
+    rows = [row(f"{name}, after {steps_of(r)}", values) for r, values in enumerate(by_round)]
     return {"rows": rows, "seconds": float(np.mean(seconds)), "environment_steps": steps}
 
 
 def main() -> None:
-    parser = arguments(__doc__ or "")
+    parser = arguments(__doc__ or "", seeds=2)
     parser.add_argument("--only", nargs="+", choices=list(PLANS), default=list(PLANS), help="some of the agents")
     options = parser.parse_args()
-    if "--seeds" not in sys.argv:
-        options.seeds = 2
-    if options.devices > 1:  # before JAX starts
-        jax.config.update("jax_num_cpu_devices", options.devices)
     details = json.loads(PATH.read_text())["details"] if PATH.exists() else {}
     for name in options.only:
         made_by = {"command": shlex.join(["python", *sys.argv]), "git": provenance.git_revision()}
         details[name] = judged(name, options) | made_by
     best = details["promp"]
-    result = {
-        "schema": 1,
-        "recipe": NAME,
-        "title": "2-D navigation, MAML's descendants, ProMP",
-        "metric": "return after one gradient step",
-        "seeds": list(range(options.seed, options.seed + options.seeds)),
-        "tasks": PROTOCOL.tasks,
-        "environment_steps": best["environment_steps"],
-        "seconds": best["seconds"],
-        "value": best["rows"][1]["value"],
-        "ci95": best["rows"][1]["ci95"],
-        "published": None,
-        "published_source": "",
-        "bounds": [],
-        "target": None,
-        "met": None,
-        "command": shlex.join(["python", *sys.argv]),
-        "versions": provenance.versions(),
-        "git": provenance.git_revision(),
-        "machine": machine(),
-        "note": NOTE,
-        "rows": [row for name in PLANS if name in details for row in details[name]["rows"]],
-        "details": details,
-    }
-    RESULTS.mkdir(exist_ok=True)
-    PATH.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+    result = document(
+        NAME,
+        "2-D navigation, MAML's descendants, ProMP",
+        "return after one gradient step",
+        None,
+        seeds=seeds_of(options),
+        tasks=PROTOCOL.tasks,
+        steps=best["environment_steps"],
+        seconds=best["seconds"],
+        note=NOTE,
+    )
+    result |= {key: best["rows"][1][key] for key in ("value", "ci95")}
+    rows = [line for name in PLANS if name in details for line in details[name]["rows"]]
+    write({**result, "rows": rows, "details": details})
 
 
 NOTE = (

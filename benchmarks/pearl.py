@@ -8,16 +8,14 @@ published ones (`registry.DEFAULTS`), so that a seed takes minutes.
 
 from __future__ import annotations
 
-import json
-import shlex
-import sys
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import common
 import numpy as np
-from common import RESULTS, RUNS, arguments, interval, machine
+from common import RUNS, arguments, document, known_goal, row, seeds_of, write
 
-from adaptax import api, provenance, registry
+from adaptax import registry
 from adaptax.run.evaluate import Protocol, evaluate
 
 NAME, ON, SETTINGS = "pearl", "sparse-navigation", {"goals": "paper"}
@@ -38,33 +36,16 @@ class Seeds(NamedTuple):
 def trained(label: str, options: Any) -> Seeds:
     iterations = options.iterations or registry.defaults("pearl", ON).iterations
     returns, seconds, steps = [], [], 0
-    for seed in range(options.seed, options.seed + options.seeds):
+    for seed in seeds_of(options):
         out = RUNS / f"{NAME}-{list(TRAINED).index(label)}-seed{seed}"
-        if not options.evaluate_only:
-            api.train(
-                "pearl",
-                ON,
-                out=out,
-                iterations=iterations,
-                seed=seed,
-                resume=(out / "checkpoints").exists(),
-                settings=SETTINGS,
-                hyperparameters=TRAINED[label],
-            )
-        agent = api.load(out)
+        given = {"settings": SETTINGS, "hyperparameters": TRAINED[label]}
+        agent, last = common.trained(out, "pearl", ON, options, iterations, seed, **given)
         result = evaluate(agent.algorithm, agent.benchmark, agent.benchmark.test, agent.params, PROTOCOL)
         returns.append(result.returns.astype(np.float64)[:, :, 0, 0])
-        steps = agent.iteration * agent.config["environment_steps_per_iteration"]
-        seconds.append(json.loads((out / "metrics.jsonl").read_text().splitlines()[-1])["seconds"])
+        steps = last["environment_steps"]
+        seconds.append(last["seconds"])
         print(f"{label}, seed {seed}: {np.round(returns[-1].mean(axis=0), 2)} after {steps} steps", flush=True)
     return Seeds(np.stack(returns), seconds, steps)
-
-
-def row(label: str, values: np.ndarray) -> dict[str, Any]:
-    """One line of the table from returns [seeds, tasks]."""
-    value, half = interval(values)
-    print(f"{label}: {value:.2f} ± {half:.2f}", flush=True)
-    return {"label": label, "value": value, "ci95": half, "published": None}
 
 
 def rows_of(found: Mapping[str, Seeds]) -> list[dict[str, Any]]:
@@ -79,37 +60,21 @@ def main() -> None:
     options = arguments(__doc__ or "").parse_args()
     found = {label: trained(label, options) for label in TRAINED}
     ours = found["PEARL"]
-    value, half = interval(ours.returns[:, :, -1])
-    on = registry.make_benchmark(ON, SETTINGS)
-    known = registry.make_strategies(ON, on.spec)["known-goal"]()
-    bound = evaluate(known, on, on.test, (), Protocol(tasks=20)).returns.mean()
-    result = {
-        "schema": 1,
-        "recipe": NAME,
-        "title": "PEARL, sparse point robot",
-        "metric": "sparse return in episode 20",
-        "seeds": list(range(options.seed, options.seed + options.seeds)),
-        "tasks": PROTOCOL.tasks,
-        "environment_steps": ours.steps,
-        "seconds": float(np.mean(ours.seconds)),
-        "value": value,
-        "per_seed": ours.returns[:, :, -1].mean(axis=1).tolist(),
-        "ci95": half,
-        "published": None,
-        "published_source": "",
-        "bounds": [{"name": "known goal", "value": float(bound)}],
-        "target": f">= {TARGET:.2f}",
-        "met": value >= TARGET,
-        "command": shlex.join(["python", *sys.argv]),
-        "versions": provenance.versions(),
-        "git": provenance.git_revision(),
-        "machine": machine(),
-        "note": NOTE,
-        "rows": rows_of(found),
-        "details": {label: {"return": s.returns.mean(axis=1).round(3).tolist()} for label, s in found.items()},
-    }
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{NAME}.json").write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+    result = document(
+        NAME,
+        "PEARL, sparse point robot",
+        "sparse return in episode 20",
+        ours.returns[:, :, -1],
+        seeds=seeds_of(options),
+        tasks=PROTOCOL.tasks,
+        steps=ours.steps,
+        seconds=float(np.mean(ours.seconds)),
+        note=NOTE,
+        target=f">= {TARGET:.2f}",
+        bounds=[known_goal(ON, SETTINGS, PROTOCOL)],
+    )
+    details = {label: {"return": s.returns.mean(axis=1).round(3).tolist()} for label, s in found.items()}
+    write({**result, "rows": rows_of(found), "details": details})
 
 
 NOTE = (

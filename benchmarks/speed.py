@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import shlex
 import statistics
 import subprocess
 import sys
 
-from common import RESULTS, machine
+from common import document, write
 
 REPEATS = 3
 TARGETS = {
@@ -44,7 +43,6 @@ def measure(index: int) -> dict[str, float]:
 
 
 def main() -> None:
-    from adaptax import provenance
     from adaptax.run.bench import JOBS
 
     parser = argparse.ArgumentParser(description=__doc__)
@@ -59,32 +57,23 @@ def main() -> None:
         least, name = TARGETS[job.algorithm]
         peer, rate = PEERS[job.algorithm]
         value = chosen["iteration_steps_per_second"]
-        result = {
-            "schema": 1,
-            "recipe": name,
-            "title": job.title,
-            "metric": "environment steps/s",
-            "seeds": [0],
-            "tasks": job.hyperparameters["tasks"],
-            "environment_steps": int(chosen["environment_steps"]),
-            "seconds": chosen["iteration_seconds"],
-            "value": value,
-            "per_seed": rates,
-            "ci95": (max(rates) - min(rates)) / 2,
-            "published": rate,
-            "published_source": peer,
-            "bounds": [{"name": "matrix-product floor here", "value": chosen["floor_steps_per_second"]}],
-            "target": f">= {least}",
-            "met": value >= least,
-            "command": shlex.join(["python", *sys.argv]),
-            "versions": provenance.versions(),
-            "git": provenance.git_revision(),
-            "machine": machine(),
-            "note": f"{chosen['times_floor']:.2f} times the floor at {chosen['product_rate_gflops']:.0f} GFLOP/s",
-            "details": chosen,
-        }
-        RESULTS.mkdir(exist_ok=True)
-        (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+        result = document(
+            name,
+            job.title,
+            "environment steps/s",
+            None,
+            seeds=[0],
+            tasks=job.hyperparameters["tasks"],
+            steps=int(chosen["environment_steps"]),
+            seconds=chosen["iteration_seconds"],
+            note=f"{chosen['times_floor']:.2f} times the floor at {chosen['product_rate_gflops']:.0f} GFLOP/s",
+            published=rate,
+            source=peer,
+            bounds=[("matrix-product floor here", chosen["floor_steps_per_second"])],
+        )
+        spread = (max(rates) - min(rates)) / 2
+        result |= {"value": value, "per_seed": rates, "ci95": spread, "target": f">= {least}", "met": value >= least}
+        write({**result, "details": chosen})
         print(f"{job.title}: {value:,.0f} steps/s ({result['target']}, met: {result['met']}), {result['note']}")
 
 

@@ -9,19 +9,17 @@ against fixed ones, with the start that it predicts: put in their place in the t
 
 from __future__ import annotations
 
-import json
-import shlex
-import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+import common
 import jax
 import jax.numpy as jnp
 import numpy as np
-from common import RESULTS, RUNS, arguments, interval, machine
+from common import RUNS, arguments, document, known_goal, row, seeds_of, steps_of, write
 
-from adaptax import api, provenance, registry
+from adaptax import api
 from adaptax.run.collect import collect, streams_of
 from adaptax.run.evaluate import Protocol, evaluate
 
@@ -49,20 +47,11 @@ class Seeds(NamedTuple):
 def train(recipe: str, name: str, algorithm: str, own: Mapping[str, Any], options: Any) -> Seeds:
     """Agents trained under `name` with what they share and `own` hyper-parameters, in run directories of `recipe`."""
     agents, seconds = [], []
-    for seed in range(options.seed, options.seed + options.seeds):
-        out = RUNS / f"{recipe}-{name}-seed{seed}"
-        resume = (out / "checkpoints").exists()
-        if options.evaluate_only:
-            agents.append(api.load(out))
-        else:
-            iterations = options.iterations or ITERATIONS
-            given = {**SHARED, **own}
-            agents.append(
-                api.train(
-                    algorithm, ON, out=out, iterations=iterations, seed=seed, resume=resume, hyperparameters=given
-                )
-            )
-        seconds.append(json.loads((out / "metrics.jsonl").read_text().splitlines()[-1])["seconds"])
+    for seed in seeds_of(options):
+        out, iterations = RUNS / f"{recipe}-{name}-seed{seed}", options.iterations or ITERATIONS
+        agent, last = common.trained(out, algorithm, ON, options, iterations, seed, hyperparameters={**SHARED, **own})
+        agents.append(agent)
+        seconds.append(last["seconds"])
         print(f"{name}, seed {seed}: trained in {seconds[-1]:.0f} s", flush=True)
     return Seeds(agents, seconds)
 
@@ -98,21 +87,11 @@ def with_mean_scales(agent: api.Trained) -> tuple[api.Trained, np.ndarray]:
     return agent._replace(params=agent.params._replace(steps=steps)), np.asarray(algorithm.step_range**found)
 
 
-def row(label: str, values: np.ndarray, target: float | None = None) -> dict[str, Any]:
-    """One line of the table from returns [seeds, tasks]."""
-    value, half = interval(values)
-    found: dict[str, Any] = {"label": label, "value": value, "ci95": half, "published": None}
-    if target is not None:
-        found |= {"target": f">= {target:g}", "met": value >= target}
-    print(f"{label}: {value:.2f} ± {half:.2f}", flush=True)
-    return found
-
-
 def rows_of(model: np.ndarray, maml: np.ndarray) -> list[dict[str, Any]]:
     """By gradient steps: the task model's round r + 1 and MAML's round r, and how far one leads."""
     rows = [row("task model, probing round", model[:, :, 0])]
     for steps in range(3):
-        label = f"{steps} gradient step{'' if steps == 1 else 's'}"
+        label = steps_of(steps)
         rows += [
             row(f"task model, {label} (rounds of data: {steps + 1})", model[:, :, steps + 1]),
             row(f"MAML, {label} (rounds of data: {steps})", maml[:, :, steps]),
@@ -127,9 +106,7 @@ def rows_of(model: np.ndarray, maml: np.ndarray) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    options = arguments(__doc__ or "").parse_args()
-    if "--seeds" not in sys.argv:
-        options.seeds = 2
+    options = arguments(__doc__ or "", seeds=2).parse_args()
     trained = {name: train(NAME, name, *TRAINED[name], options) for name in TRAINED}
     agents = trained["task-model"].agents
     model, maml = judged(agents), judged(trained["maml"].agents)
@@ -145,34 +122,20 @@ def main() -> None:
     rows += [row(f"trained with α = 0.1, gradient steps: {steps}", apart[:, :, steps + 1]) for steps in range(2)]
     print("predicted step sizes, 5 % and 95 % over tasks, by array:")
     print(np.round(0.1 * np.quantile(np.concatenate(scales), [0.05, 0.95], axis=0), 3))
-    value, half = interval(predicted)
-    best_maml = float(maml[:, :, 1].mean())
-    result = {
-        "schema": 1,
-        "recipe": NAME,
-        "title": "task model, clustered navigation",
-        "metric": "return after one gradient step",
-        "seeds": list(range(options.seed, options.seed + options.seeds)),
-        "tasks": PROTOCOL.tasks,
-        "environment_steps": agents[0].iteration * agents[0].config["environment_steps_per_iteration"],
-        "seconds": float(np.mean(trained["task-model"].seconds)),
-        "value": value,
-        "per_seed": predicted.mean(axis=1).tolist(),
-        "ci95": half,
-        "published": None,
-        "published_source": "",
-        "bounds": bounds(),
-        "target": f">= {best_maml:.2f}",
-        "met": value >= round(best_maml, 2),
-        "command": shlex.join(["python", *sys.argv]),
-        "versions": provenance.versions(),
-        "git": provenance.git_revision(),
-        "machine": machine(),
-        "note": NOTE,
-        "rows": rows,
-    }
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{NAME}.json").write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+    result = document(
+        NAME,
+        "task model, clustered navigation",
+        "return after one gradient step",
+        predicted,
+        seeds=seeds_of(options),
+        tasks=PROTOCOL.tasks,
+        steps=agents[0].iteration * agents[0].config["environment_steps_per_iteration"],
+        seconds=float(np.mean(trained["task-model"].seconds)),
+        note=NOTE,
+        target=f">= {maml[:, :, 1].mean():.2f}",
+        bounds=[known_goal(ON, {}, replace(PROTOCOL, streams=1))],
+    )
+    write({**result, "rows": rows})
 
 
 NOTE = (
@@ -181,14 +144,6 @@ NOTE = (
     "rounds per iteration in training, MAML two. Predicted step sizes beat every fixed one from the same starts, but "
     "an agent trained with a fixed one does as well after one step"
 )
-
-
-def bounds() -> list[dict[str, Any]]:
-    """What who knows the goal reaches on the same tasks."""
-    on = registry.make_benchmark(ON, {})
-    strategy = registry.make_strategies(ON, on.spec)["known-goal"]()
-    found = evaluate(strategy, on, on.test, (), replace(PROTOCOL, rounds=1, streams=1))
-    return [{"name": "known goal", "value": float(found.returns.mean())}]
 
 
 if __name__ == "__main__":

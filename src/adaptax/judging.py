@@ -60,6 +60,9 @@ def evaluate_run(trained: Trained, directory: Path, split: str, protocol: Protoc
     if isinstance(judged[0].observations, np.ndarray) and judged[0].observations.ndim in (4, 5):
         seen = np.stack([e.observations for e in judged])
         arrays["trajectories"] = seen if seen.ndim == 6 else seen[..., None]  # a number is a vector of one
+    beliefs = [e.beliefs for e in judged if e.beliefs is not None]
+    if beliefs:
+        arrays["beliefs"] = np.stack(beliefs)
     name = f"evaluation-{split}"
     result = {
         "schema": SCHEMA,

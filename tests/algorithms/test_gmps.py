@@ -13,8 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from adaptax import registry
-from adaptax.algorithms.gmps import Ring
+from adaptax import buffers, registry
 from adaptax.run.collect import collect, streams_of
 from adaptax.run.iterate import begin, many, meta_iteration
 from adaptax.run.train import Settings, root_keys, train
@@ -122,25 +121,11 @@ def test_a_task_that_was_drawn_twice_counts_twice_for_its_expert() -> None:
     np.testing.assert_allclose(jax.grad(mean_loss)(state.params.experts).context, total, rtol=1e-5, atol=1e-7)
 
 
-def test_the_ring_keeps_every_write_and_the_newest_states() -> None:
-    algorithm = make(capacity=10, streams=1)
-    ring = Ring(jnp.zeros((3, 10, 1), jnp.float32), jnp.zeros((3,), jnp.int32))
-    enter = jax.jit(algorithm.enter)
-    # Two trials of task 1 in one meta-batch, and one of task 2.
-    ring = enter(ring, jnp.asarray([1, 2, 1]), jnp.arange(1, 13, dtype=jnp.float32).reshape(3, 4, 1))
-    np.testing.assert_array_equal(ring.entered, [0, 8, 4])
-    np.testing.assert_array_equal(ring.observation[1, :, 0], [1, 2, 3, 4, 9, 10, 11, 12, 0, 0])
-    np.testing.assert_array_equal(ring.observation[2, :, 0], [5, 6, 7, 8, 0, 0, 0, 0, 0, 0])
-    ring = enter(ring, jnp.asarray([1]), jnp.arange(13, 17, dtype=jnp.float32).reshape(1, 4, 1))
-    np.testing.assert_array_equal(ring.observation[1, :, 0], [15, 16, 3, 4, 9, 10, 11, 12, 13, 14])
-    np.testing.assert_array_equal(ring.entered, [0, 12, 4])
-
-
 def test_demonstrations_are_the_experts_and_only_of_states_that_were_entered() -> None:
     algorithm, state, _ = after(2)
     experts = state.params.experts
-    ring = Ring(jnp.full((70, 25, 2), 9.0), jnp.zeros((70,), jnp.int32))
-    ring = algorithm.enter(ring, jnp.asarray([4]), jnp.asarray([[[0.1, 0.2], [0.3, 0.4]]]))
+    ring = buffers.TaskRing(jnp.full((70, 25, 2), 9.0), jnp.zeros((70,), jnp.int32))
+    ring = buffers.add_by_task(ring, jnp.asarray([4]), jnp.asarray([[[0.1, 0.2], [0.3, 0.4]]]))
     shown = algorithm.demonstrate(experts, ring, jnp.int32(4), jax.random.key(0))
     np.testing.assert_allclose(shown.observation[:, 1] - shown.observation[:, 0], 0.1, rtol=1e-5)  # not a 9 among them
     assert (shown.observation < 1).all()
@@ -155,7 +140,7 @@ def test_demonstrations_are_the_experts_and_only_of_states_that_were_entered() -
 def test_a_task_without_states_teaches_nothing() -> None:
     algorithm, state, trials = after(2)
     params, before = state.params, jax.tree.map(lambda x: x[0, 0], batches(algorithm, trials))
-    ring = state.states._replace(entered=jnp.zeros_like(state.states.entered))
+    ring = state.states._replace(added=jnp.zeros_like(state.states.added))
     shown = algorithm.demonstrate(params.experts, ring, trials.index[0], jax.random.key(0))
     slope = jax.grad(lambda p: algorithm.loss(p, before, shown)[0])((params.policy, params.step_sizes))
     assert all((leaf == 0).all() for leaf in jax.tree.leaves(slope))
@@ -165,15 +150,15 @@ def test_a_task_without_states_teaches_nothing() -> None:
 def test_dagger_enters_the_states_of_the_adapted_policy(relabel: bool) -> None:
     algorithm, state, trials = after(2)
     algorithm = replace(algorithm, relabel=relabel)
-    assert bool(state.params.imitating) and int(state.states.entered.sum()) == 2 * 4 * 10
+    assert bool(state.params.imitating) and int(state.states.added.sum()) == 2 * 4 * 10
     found, _ = jax.jit(algorithm.update)(state, trials, jax.random.key(2))
-    entered = np.asarray(found.states.entered - state.states.entered)
+    entered = np.asarray(found.states.added - state.states.added)
     np.testing.assert_array_equal(entered, 10 * relabel * np.bincount(trials.index, minlength=70))
     if relabel:  # those of the round after the inner step
         task = int(trials.index[0])
-        places = (int(state.states.entered[task]) + np.arange(10)) % 25
+        places = (int(state.states.added[task]) + np.arange(10)) % 25
         visited = trials.rollouts.timestep.observation[0, -1].reshape(10, 2)
-        np.testing.assert_array_equal(found.states.observation[task, places], visited)
+        np.testing.assert_array_equal(found.states.items[task, places], visited)
 
 
 def test_the_loss_is_that_of_the_deployed_step() -> None:

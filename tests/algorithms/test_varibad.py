@@ -12,6 +12,8 @@ import pytest
 from algorithms.meta_batch import collected
 
 from adaptax import buffers, registry
+from adaptax.algorithms.varibad import Extras
+from adaptax.run.evaluate import Protocol, evaluate
 from adaptax.types import UserError
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -60,6 +62,21 @@ def test_the_belief_that_acts_is_the_belief_that_is_learned() -> None:
     np.testing.assert_allclose(acted, learned[:, :-1], atol=1e-5)
     np.testing.assert_array_equal(acted[0, 0], acted[1, 0])  # before anything was read
     assert np.ptp(acted, axis=1).max() > 0.1
+
+
+def test_pictures_show_what_the_belief_expects_of_every_cell() -> None:
+    """Kept by the evaluator beside the paths; with one latent for all draws they are its decoder's chances."""
+    algorithm, state, _ = meta_batch()
+    benchmark = make()[1]
+    protocol = Protocol(tasks=3, episodes=2, shown_tasks=2)
+    beliefs = evaluate(algorithm, benchmark, benchmark.test, state.params, protocol).beliefs
+    assert beliefs is not None and beliefs.shape == (2, 1, 1, 30, 5, 5)
+    assert (beliefs > 0).all() and (beliefs < 1).all() and np.ptp(beliefs[0, 0, 0], axis=0).max() > 1e-3
+    sure = Extras(jnp.zeros(()), jnp.zeros(()), jnp.asarray([0.3, -0.2, -20.0, -20.0]))
+    logits = algorithm.belief_model.by_place(state.params.model, sure.belief[:2])
+    expected = jax.nn.sigmoid(logits).reshape(5, 5)
+    np.testing.assert_allclose(algorithm.believed(state.params, sure, jax.random.key(0)), expected, rtol=1e-5)
+    assert make(cells=())[0].believed(state.params, sure, jax.random.key(0)) is None
 
 
 def test_a_story_pairs_each_step_with_what_it_led_to() -> None:

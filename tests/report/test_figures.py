@@ -1,3 +1,4 @@
+import dataclasses
 import itertools
 import sys
 
@@ -7,6 +8,7 @@ import pytest
 from matplotlib.image import imread
 from report import synthetic
 
+from adaptax.report.beliefs import beliefs, shown_steps
 from adaptax.report.figures import (
     adaptation_curve,
     learning_curve,
@@ -142,6 +144,22 @@ def test_trajectories_on_a_grid_are_cut_into_episodes(tmp_path):
     figure = trajectories(evaluation)
     assert figure is not None and len(figure.axes) == 16
     assert len(figure.axes[0].patches) == 1  # the goal's cell
+
+
+def test_beliefs_are_drawn_by_step_with_the_path_so_far(tmp_path):
+    evaluation = read_run(synthetic.grid_run(tmp_path / "run")).evaluations[0]
+    assert beliefs(evaluation) is None  # none were kept
+    maps = np.random.default_rng(0).uniform(size=(1, 4, 1, 3, 60, 5, 5))
+    evaluation = dataclasses.replace(evaluation, beliefs=maps)
+    assert evaluation.trajectories is not None and evaluation.trajectories_first is not None
+    assert shown_steps(evaluation.trajectories_first[0, 0, 0, 0]) == (0, 2, 5, 7, 9, 12, 14, 29, 44)
+    assert shown_steps(np.array([True, False, False])) == (0, 1, 2)
+    figure = beliefs(evaluation, tasks=(1, 3))
+    assert figure is not None and len(figure.axes) == 2 * 9 + 1  # and the colour bar
+    axes = figure.axes[9 + 7]  # task 4, the last step of the second episode
+    np.testing.assert_array_equal(axes.images[0].get_array(), maps[0, 3, 0, 0, 29].T)
+    np.testing.assert_array_equal(axes.lines[0].get_xydata(), evaluation.trajectories[0, 3, 0, 0, 15:30])
+    np.testing.assert_array_equal(axes.lines[2].get_xydata()[0], evaluation.task["goal"][3])
 
 
 def test_png_size_and_no_trace_left(tmp_path):

@@ -33,6 +33,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from .. import buffers
 from ..nets.policy import Policy, PolicyParams
 from ..ops import baseline, distributions, inner, policy_losses
 from ..ops.tasks import check_index, map_tasks, mean_gradient
@@ -54,18 +55,11 @@ class GMPSAdapted(NamedTuple):
     steps: Array
 
 
-class Ring(NamedTuple):
-    """S: the last states of every training task, and how many were ever entered."""
-
-    observation: Array  # [K, capacity, O]
-    entered: Array  # int32 [K]
-
-
 class GMPSState(NamedTuple):
     params: GMPSParams
     optimizer: Any
     expert_optimizer: Any
-    states: Ring
+    states: buffers.TaskRing  # S: of states [O]
     iteration: Array
 
 
@@ -225,7 +219,7 @@ class GMPS:
         experts = self._policy.init(expert_key)._replace(context=contexts)
         params = GMPSParams(policy, step_sizes, experts, jnp.zeros((), bool))
         size = distributions.flat_size(self.spec.observation_space)
-        ring = Ring(jnp.zeros((count, self.capacity, size), jnp.float32), jnp.zeros((count,), jnp.int32))
+        ring = buffers.task_ring(jnp.zeros((size,), jnp.float32), count, self.capacity)
         optimizer = self._optimizer(self.learning_rate).init((policy, step_sizes))
         expert_optimizer = self._optimizer(self.expert_learning_rate).init(experts)
         return GMPSState(params, optimizer, expert_optimizer, ring, jnp.zeros((), jnp.int32))
@@ -239,24 +233,13 @@ class GMPS:
         visited = batches.observation[:, -1].reshape(len(trials.index), -1, batches.observation.shape[-1])
         ring = jax.lax.cond(
             jnp.logical_or(self.relabel, jnp.logical_not(imitating)),
-            lambda: self.enter(state.states, trials.index, visited),
+            lambda: buffers.add_by_task(state.states, trials.index, visited),
             lambda: state.states,
         )
         state = state._replace(states=ring, iteration=state.iteration + 1)
         state, metrics = jax.lax.cond(imitating, self.imitate, self.train_experts, state, batches, trials.index, key)
         over = state.iteration >= self.expert_iterations
         return state._replace(params=state.params._replace(imitating=over)), metrics
-
-    def enter(self, ring: Ring, index: Array, observation: Array) -> Ring:
-        """Write the states [N, n, O] of trials on the tasks `index` [N], one trial after the other."""
-
-        def one(ring: Ring, trial: tuple[Array, Array]) -> tuple[Ring, None]:
-            index, observation = trial
-            places = (ring.entered[index] + jnp.arange(len(observation), dtype=jnp.int32)) % self.capacity
-            written = ring.observation.at[index, places].set(observation)
-            return Ring(written, ring.entered.at[index].add(len(observation))), None
-
-        return jax.lax.scan(one, ring, (index, observation))[0]
 
     def train_experts(self, state: GMPSState, batches: Batch, index: Array, key: Key) -> tuple[GMPSState, Metrics]:
         """PPO on all rounds [N, R, B, T], in each of which the experts acted."""
@@ -292,12 +275,11 @@ class GMPS:
         params = state.params._replace(policy=learned[0], step_sizes=learned[1])
         return state._replace(params=params, optimizer=optimizer), jax.tree.map(jnp.mean, metrics)
 
-    def demonstrate(self, experts: PolicyParams, ring: Ring, index: Array, key: Key) -> Demonstration:
+    def demonstrate(self, experts: PolicyParams, ring: buffers.TaskRing, index: Array, key: Key) -> Demonstration:
         """What the expert of one task does in `batch` states drawn from its ring."""
-        held = jnp.minimum(ring.entered[index], self.capacity)
-        observation = ring.observation[index, jax.random.randint(key, (self.batch,), 0, jnp.maximum(held, 1))]
+        observation = buffers.sample_by_task(ring, key, index[None], self.batch)[0]
         action = self._policy.distribution(self.expert(experts, index), observation).mode()
-        return Demonstration(observation, action, (held > 0).astype(jnp.float32))
+        return Demonstration(observation, action, (ring.held[index] > 0).astype(jnp.float32))
 
     def loss(self, learned: tuple[PolicyParams, ...], before: Batch, shown: Demonstration) -> tuple[Array, Metrics]:
         """−mean(log π_θ'(a*|s)) of one task, θ' from θ and α (`learned`) and the round before."""

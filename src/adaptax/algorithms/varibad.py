@@ -30,6 +30,7 @@ from .. import buffers
 from ..nets.actor_critic import ActorCritic, ActorCriticParams
 from ..nets.belief import Belief, BeliefParams
 from ..ops import distributions, minibatches, policy_losses, returns
+from ..ops.distributions import DiagonalGaussian
 from ..types import (
     Adapted,
     Array,
@@ -202,6 +203,13 @@ class VariBAD:
 
     def adapt(self, params: VariBADParams, adapted: Adapted, rollout: Rollout, key: Key) -> Adapted:
         return adapted
+
+    def believed(self, params: VariBADParams, extras: Extras, key: Key) -> Array | None:
+        """For pictures, where observations are places of a grid: what each belief expects there, [..., *cells]."""
+        if len(self.cells) != 2:
+            return None
+        belief = DiagonalGaussian(*jnp.split(extras.belief, 2, axis=-1))
+        return self.belief_model.expected_by_place(params.model, belief, key)
 
     def _inputs(self, timestep: Timestep, belief: Array) -> Array:
         first = timestep.first.astype(jnp.float32)[..., None]

@@ -161,6 +161,17 @@ class Belief(NamedTuple):
         positive."""
         return self._networks[3].apply(params.decoder, (), latent)[0]
 
+    def expected_by_place(self, params: BeliefParams, belief: DiagonalGaussian, key: Key) -> Array:
+        """What beliefs [..., Z] expect of every place [..., *cells], over 100 latents: the reward, or the chance that
+        it is positive."""
+
+        def one(key: Key) -> Array:
+            outputs = self.by_place(params, belief.sample(key))
+            return jax.nn.sigmoid(outputs) if self.positive else outputs
+
+        mean = jnp.mean(jax.lax.map(one, jax.random.split(key, 100)), axis=0)
+        return mean.reshape(*mean.shape[:-1], *self.cells)
+
     def place(self, observation: Array) -> Array:
         """The number of the place [...] that an observation [..., O] of whole numbers is."""
         place = jnp.zeros(observation.shape[:-1], jnp.int32)

@@ -166,7 +166,8 @@ def _layers(block: Block, x: Array) -> Array:
 def _attend(query: Array, key: Array, value: Array, reach: Array) -> Array:
     """Attention of queries [..., heads, T, width] to keys and values [..., heads, J, width], within `reach`
     [..., 1, T, J]: [..., T, A]."""
-    scores = query @ jnp.swapaxes(key, -1, -2) / query.shape[-1] ** 0.5
+    # Not query @ keyᵀ: in a batch of two axes XLA then transposes the whole cache at every step.
+    scores = jnp.einsum("...td,...jd->...tj", query, key) / query.shape[-1] ** 0.5
     read = jax.nn.softmax(jnp.where(reach, scores, -jnp.inf), axis=-1) @ value
     read = jnp.swapaxes(read, -2, -3)
     return read.reshape(*read.shape[:-2], -1)

@@ -80,6 +80,7 @@ def read_evaluation(path: Path | str) -> Evaluation:
         trajectories=arrays["trajectories"].astype(np.float64) if "trajectories" in arrays else None,
         trajectories_first=None if first is None else first.astype(bool),
         entropy=arrays["entropy"].astype(np.float64) if "entropy" in arrays else None,
+        beliefs=arrays["beliefs"].astype(np.float64) if "beliefs" in arrays else None,
     )
 
 

@@ -61,6 +61,7 @@ class Evaluation:
     trajectories: Floats | None = None  # [S, n, R, b, T, D]
     trajectories_first: NDArray[np.bool_] | None = None  # [S, n, R, b, T]
     entropy: Floats | None = None  # [S, N, R, B, E], NaN where the agent stores no log-probabilities
+    beliefs: Floats | None = None  # [S, n, R, b, T, H, W]: what the agent expected of every place of a grid
 
     @property
     def rounds(self) -> int:

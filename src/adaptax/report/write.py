@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .beliefs import beliefs
 from .exploration import exploration_curves, exploration_table, exploration_text
 from .figures import adaptation_curve, described, learning_curve, series
 from .read import read_run
@@ -97,6 +98,7 @@ def _group_pages(group: list[Run], labels: list[str], out: Path, stem: str) -> t
         for evaluation, name in pairs:
             suffix = f"-{_slug(name)}" if len(group) > 1 else ""
             pages += show(trajectories(evaluation, name), f"trajectories-{split}{suffix}", f"Paths of {name}")
+            pages += show(beliefs(evaluation, name), f"beliefs-{split}{suffix}", f"What {name} expects by step")
     return pages, paths
 
 

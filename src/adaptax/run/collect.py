@@ -231,14 +231,15 @@ def collect_round(
             jnp.where(ended, 0, elapsed),
         )
         success = jnp.broadcast_to(jnp.asarray(outcome.success, bool), shape)
-        shaped = reward if outcome.shaped is None else jnp.asarray(outcome.shaped, jnp.float32)
+        shaped = None if outcome.shaped is None else jnp.asarray(outcome.shaped, jnp.float32)
         seen = (stream.timestep, decision, reward, terminated, truncated, success, outcome.observation, shaped)
         return following, seen
 
     scan = scan_hoisted if isinstance(streams, Batched) else jax.lax.scan
     after, seen = scan(step, stream, keys)
     steps = jax.tree.map(lambda x: jnp.moveaxis(x, 0, 2), seen)  # [T, N, B, ...] -> [N, B, T, ...]
-    return after, Rollout(*steps, last=after.timestep, memory=stream.memory)
+    rollout = Rollout(*steps, last=after.timestep, memory=stream.memory)
+    return after, rollout if rollout.shaped is not None else rollout._replace(shaped=rollout.reward)
 
 
 def _restart(streams: Streams, tasks: Task, stream: Stream, keys: Key) -> Stream:

@@ -26,6 +26,9 @@ class Evaluation(NamedTuple):
     entropy is the mean over an episode's steps of −log π(a), from the log-probability that the agent stored with each
     action, in nats; NaN where it stores none. Its expectation at a step is the entropy of the policy there, so it
     estimates the episode's mean policy entropy without bias, unless the episode's length depends on its actions.
+
+    beliefs [n, R, b, T, H, W]: what the agent expected of every place of a grid when it acted; None unless it has a
+    method `believed(params, extras, key)` that tells.
     """
 
     returns: np.ndarray
@@ -34,6 +37,7 @@ class Evaluation(NamedTuple):
     observations: np.ndarray
     first: np.ndarray
     entropy: np.ndarray
+    beliefs: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -91,8 +95,8 @@ def evaluate(agent: Agent, benchmark: Benchmark, tasks: Tasks, params: Any, prot
         part = chunk(params, jax.tree.map(lambda x, i=index: x[i], chosen), jax.random.fold_in(run_key, start))
         parts.append(jax.device_get(part))
     returns, success, entropy = (np.concatenate([p[k] for p in parts])[: protocol.tasks] for k in range(3))
-    observations, first = parts[0][3], parts[0][4]
-    return Evaluation(returns, success, jax.device_get(chosen), observations, first, entropy)
+    _, _, _, observations, first, beliefs = parts[0]
+    return Evaluation(returns, success, jax.device_get(chosen), observations, first, entropy, beliefs)
 
 
 def _check_context(agent: Agent, protocol: Protocol, horizon: int) -> None:
@@ -130,7 +134,7 @@ def _chunk(
     params: Any,
     tasks: Task,
     key: Any,
-) -> tuple[Any, Any, Any, Any, Any]:
+) -> tuple[Any, ...]:
     plan = protocol.plan(benchmark.spec.horizon)._replace(tasks=size)
     if getattr(agent, "informed", False):
         params = tasks
@@ -139,8 +143,12 @@ def _chunk(
     rollouts: Rollout = trials.rollouts
     returns = episode_sums(rollouts.reward, rollouts, protocol.episodes)
     reached = episode_sums(rollouts.success.astype(jnp.float32), rollouts, protocol.episodes)
-    kept = jax.tree.map(lambda x: x[:shown, :, : protocol.shown_streams], rollouts.timestep)
-    return returns, jnp.minimum(reached, 1.0), _entropy(rollouts, protocol.episodes), kept.observation, kept.first
+    kept = rollouts.timestep, rollouts.decision.extras
+    timestep, extras = jax.tree.map(lambda x: x[:shown, :, : protocol.shown_streams], kept)
+    believed = getattr(agent, "believed", None)
+    beliefs = None if believed is None else believed(params, extras, jax.random.fold_in(key, 0))
+    entropy = _entropy(rollouts, protocol.episodes)
+    return returns, jnp.minimum(reached, 1.0), entropy, timestep.observation, timestep.first, beliefs
 
 
 def _entropy(rollouts: Rollout, episodes: int) -> Array:
