@@ -56,7 +56,7 @@ ALGORITHMS = list(registry.ALGORITHMS)
 DISCRETE = [name for name in ALGORITHMS if name not in CONTINUOUS]
 
 # Variants by a value of an algorithm that is tested anyway: where compilation is long, only in the whole suite.
-VARIANTS = ("fomaml", "anil", "meta-sgd", "boil", "e-maml", "cavia")
+VARIANTS = ("fomaml", "anil", "meta-sgd", "boil", "e-maml", "cavia", "hyperx")
 
 
 def unless_variant(name: str, *rest: Any) -> Any:

@@ -22,6 +22,7 @@ PAGE_OF = {"rl2": "rl2.md", **dict.fromkeys(("maml", "fomaml", "anil", "meta-sgd
 PAGE_OF |= dict.fromkeys(("maml-trpo", "boil", "e-maml", "cavia"), "maml_trpo.md")
 PAGE_OF |= {
     "varibad": "varibad.md",
+    "hyperx": "hyperx.md",
     "multitask-ppo": "multitask.md",
     "pearl": "pearl.md",
     "promp": "promp.md",

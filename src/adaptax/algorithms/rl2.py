@@ -226,14 +226,7 @@ class RL2:
     def update(self, state: RL2State, trials: Trial, key: Key) -> tuple[RL2State, Metrics]:
         batch = self._prepare(state.params, trials)
         weight = self.entropy * self._remaining(state.iteration)
-
-        def improve(carry: tuple[RL2Params, Any], part: Batch) -> tuple[tuple[RL2Params, Any], Metrics]:
-            params, optimizer = carry
-            slope, metrics = jax.grad(self.loss, has_aux=True)(params, part, weight)
-            step, optimizer = self._optimizer.update(slope, optimizer, params)
-            stepped: Any = optax.apply_updates(params, step)
-            return (stepped, optimizer), metrics
-
+        improve = minibatches.descent(self._optimizer, lambda params, part: self.loss(params, part, weight))
         (params, optimizer), metrics = minibatches.epochs(
             improve, (state.params, state.optimizer), batch, key, self.epochs, self.minibatches
         )
