@@ -33,7 +33,7 @@ MUST_PASS = {
     "mmaml": GRADIENT,
     "task-model": GRADIENT,
     "varibad": tuple(PROBES),
-    "hyperx": tuple(PROBES),
+    "hyperx": ("exploring",),  # the one that bonuses are about: without them it is VariBAD
     "multitask-ppo": ("one task", "visible", "nothing"),  # in training it never adapts
     "pearl": (),
 }
