@@ -279,9 +279,8 @@ class VariBAD:
         )
         # The trial ends with its last step and is worth nothing after; inside it, nothing ends.
         over = jnp.zeros_like(reward, bool).at[-1].set(True)
-        following = jnp.concatenate([extras.value[1:], jnp.zeros_like(extras.value[:1])])
         advantage = returns.generalized_advantages(
-            reward, extras.value, following, over, over, self.discount, self.trace
+            reward, extras.value, returns.of_the_next_step(extras.value), over, over, self.discount, self.trace
         )
         batch = Batch(
             self._inputs(timestep, extras.belief),
