@@ -65,7 +65,7 @@ def home(name: str) -> str:
 
 
 # Variants by a value of an algorithm that is tested anyway: where compilation is long, only in the whole suite.
-VARIANTS = ("fomaml", "anil", "meta-sgd", "boil", "e-maml", "cavia")
+VARIANTS = ("fomaml", "anil", "meta-sgd", "boil", "e-maml", "cavia", "hyperx")
 
 
 def unless_variant(name: str, *rest: Any) -> Any:

@@ -23,6 +23,7 @@ PAGE_OF |= dict.fromkeys(("maml-trpo", "boil", "e-maml", "cavia"), "maml_trpo.md
 PAGE_OF |= dict.fromkeys(("rl2-sac", "rl2-dqn"), "rl2-off-policy.md")
 PAGE_OF |= {
     "varibad": "varibad.md",
+    "hyperx": "hyperx.md",
     "multitask-ppo": "multitask.md",
     "pearl": "pearl.md",
     "promp": "promp.md",

@@ -33,6 +33,7 @@ MUST_PASS = {
     "mmaml": GRADIENT,
     "task-model": GRADIENT,
     "varibad": tuple(PROBES),
+    "hyperx": tuple(PROBES),
     "multitask-ppo": ("one task", "visible", "nothing"),  # in training it never adapts
     "rl2-dqn": tuple(PROBES),
     "rl2-sac": (),
@@ -45,6 +46,7 @@ _RL2 = {"tasks": 128, "hidden": 32, "learning_rate": 5e-3, "minibatches": 2, "en
 _PAST = {"tasks": 16, "hidden": 32, "head_hidden": (32,), "capacity": 2000, "learning_rate": 3e-3, "discount": 1.0}
 _TRUST = {"tasks": 16, "streams": 10, "hidden": (16,), "step_size": 0.5}
 _SMALL = {"tasks": 16, "streams": 10, "hidden": (16,), "learning_rate": 1e-2, "step_size": 0.5}
+_BELIEF = {"tasks": 64, "model_batch": 64, "clip": 0.2, "learning_rate": 3e-3, "discount": 1.0, "prior_weight": 0.01}
 SETTINGS: dict[str, tuple[int, dict[str, Any]]] = {  # iterations and hyper-parameters
     "rl2": (200, _RL2),
     "rl2-dqn": (100, {**_PAST, "target_rate": 0.05, "epsilon_decay": 60}),
@@ -56,14 +58,12 @@ SETTINGS: dict[str, tuple[int, dict[str, Any]]] = {  # iterations and hyper-para
     "task-model": (60, _SMALL),
     "maesn": (100, {"tasks": 16, "streams": 10, "hidden": (16,), "step_size": 0.5}),
     "multitask-ppo": (60, {k: v for k, v in _SMALL.items() if k != "step_size"}),
-    "varibad": (
-        400,
-        {"tasks": 64, "model_batch": 64, "clip": 0.2, "learning_rate": 3e-3, "discount": 1.0, "prior_weight": 0.01},
-    ),
+    "varibad": (400, _BELIEF),
+    "hyperx": (400, {**_BELIEF, "anneal": 300, "novelty_weight": 0.1, "surprise_weight": 0.1}),
     "reptile": (60, {"tasks": 16, "streams": 10, "hidden": (16,), "inner_steps": 2, "step_size": 0.1}),
 }
 # Variants by a value of an algorithm that is probed anyway: only in the whole suite.
-SLOW = ("fomaml", "anil", "meta-sgd", "boil", "e-maml", "cavia")
+SLOW = ("fomaml", "anil", "meta-sgd", "boil", "e-maml", "cavia", "hyperx")
 FINITE = ("maesn", "gmps")  # algorithms that keep something of every task of a finite training set
 # The probe that decides; the others only in the whole suite.
 ONE_OF = {

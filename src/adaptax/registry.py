@@ -16,6 +16,7 @@ from importlib.metadata import entry_points
 from typing import Any, NamedTuple
 
 from .nets import NETWORKS
+from .strategies import STRATEGIES
 from .types import Algorithm, Benchmark, Spec, UserError
 
 
@@ -91,6 +92,11 @@ ALGORITHMS = {
         "adaptax.algorithms.varibad:VariBAD",
         "VariBAD: a policy on a variational belief about the task (Zintgraf et al. 2020), with PPO",
     ),
+    "hyperx": Entry(
+        "adaptax.algorithms.varibad:VariBAD",
+        "HyperX: VariBAD with bonuses for new states and beliefs (Zintgraf et al. 2021)",
+        {"explore": True},
+    ),
     "pearl": Entry(
         "adaptax.algorithms.pearl:PEARL",
         "PEARL: soft actor-critic on a latent inferred from the task's transitions (Rakelly et al. 2019)",
@@ -123,63 +129,13 @@ BENCHMARKS = {
         "adaptax.envs.clustered_navigation:clustered_navigation", "2-D navigation, hidden goals in clusters, dense"
     ),
     "gridnavi": Entry("adaptax.envs.gridnavi:gridnavi", "5×5 grid with a hidden goal (VariBAD paper)"),
+    "rooms": Entry("adaptax.envs.rooms:rooms", "three rooms with three hidden goals in turn (HyperX paper)"),
+    "treasure": Entry("adaptax.envs.treasure:treasure", "a treasure that is seen from a costly hill (HyperX paper)"),
     "corner": Entry("adaptax.envs.corner:corner", "four corners, one of them the hidden goal, sparse (ProMP paper)"),
     "momentum-corner": Entry(
         "adaptax.envs.corner:momentum_corner", "four corners, actions accelerate, sparse (ProMP paper)"
     ),
     "toy-1d": Entry("adaptax.envs.toy:toy_1d", "a hidden goal on the line, for two-parameter policies (ProMP paper)"),
-}
-
-_BANDITS = {
-    "random": "adaptax.strategies.bandits:random",
-    "gittins": "adaptax.strategies.bandits:gittins",
-    "thompson": "adaptax.strategies.bandits:thompson",
-    "optimistic-thompson": "adaptax.strategies.bandits:optimistic_thompson",
-    "ucb1": "adaptax.strategies.bandits:ucb1",
-    "epsilon-greedy": "adaptax.strategies.bandits:epsilon_greedy",
-    "greedy": "adaptax.strategies.bandits:greedy",
-    "known-arms": "adaptax.strategies.bandits:known_arms",
-}
-
-# Reference strategies of each benchmark, each a function of the Spec.
-STRATEGIES: dict[str, dict[str, str]] = {
-    "bandit": _BANDITS,
-    "gaussian-bandit": {name: _BANDITS[name] for name in ("random", "known-arms")},
-    "navigation": {
-        "random": "adaptax.strategies.navigation:random",
-        "known-goal": "adaptax.strategies.navigation:known_goal",
-    },
-    "sparse-navigation": {
-        "random": "adaptax.strategies.navigation:random",
-        "known-goal": "adaptax.strategies.navigation:known_goal",
-    },
-    "clustered-navigation": {
-        "random": "adaptax.strategies.navigation:random",
-        "known-goal": "adaptax.strategies.navigation:known_goal",
-    },
-    "corner": {
-        "random": "adaptax.strategies.corner:random",
-        "known-goal": "adaptax.strategies.corner:known_goal",
-    },
-    "momentum-corner": {
-        "random": "adaptax.strategies.corner:random",
-        "known-goal": "adaptax.strategies.corner:known_goal_with_momentum",
-    },
-    "toy-1d": {
-        "random": "adaptax.strategies.toy:random",
-        "known-goal": "adaptax.strategies.toy:KnownGoal",
-    },
-    "gridnavi": {
-        "random": "adaptax.strategies.gridnavi:RandomActions",
-        "posterior-sampling": "adaptax.strategies.gridnavi:PosteriorSampling",
-        "bayes-optimal": "adaptax.strategies.gridnavi:BayesOptimal",
-        "known-goal": "adaptax.strategies.gridnavi:KnownGoal",
-    },
-    "tabular-mdp": {
-        "random": "adaptax.strategies.tabular_mdp:RandomActions",
-        "posterior-sampling": "adaptax.strategies.tabular_mdp:posterior_sampling",
-        "known-mdp": "adaptax.strategies.tabular_mdp:KnownProcess",
-    },
 }
 
 
@@ -217,6 +173,17 @@ _PEARL = {
 _PAST_TRIALS = {"tasks": 8, "batch": 16, "discount": 0.9, "learning_rate": 2e-3, "judged_by_mean": False}
 _PAST_TRIALS |= {"entropy": -2.0, "temperature_learning_rate": 3e-3}
 _GUIDED = {"tasks": 40, "streams": 5, "step_size": 0.5, "expert_iterations": 40}
+# The authors' sizes. Their PPO, made for 100 M steps, takes smaller steps (docs/algorithms/hyperx.md).
+_ROOMS = {
+    **{"tasks": 32, "cells": (15, 3), "latent": 10, "hidden": 128, "decoder_hidden": (64, 64), "policy_hidden": (64,)},
+    **{"model_updates": 1, "epochs": 4, "clip": 0.2, "learning_rate": 2e-3, "entropy": 0.03, "discount": 0.98},
+}
+_TREASURE = {
+    **{"tasks": 24, "latent": 25, "hidden": 128, "decoder_hidden": (64, 32), "policy_hidden": (128, 128, 128)},
+    **{"model_updates": 1, "model_batch": 15, "prior_weight": 1.0, "capacity": 10_000},
+    **{"minibatches": 8, "entropy": 0.001, "discount": 0.97, "trace": 0.9},
+}
+_CELLS = {"cells": (5, 5), "reward_model": "bernoulli", "prior_weight": 0.01}
 DEFAULTS: dict[tuple[str, str], Defaults] = {
     ("rl2", "bandit"): Defaults(_PULLS, 600, {"tasks": 1000}, spread=True),
     ("rl2", "tabular-mdp"): Defaults(_PAIRS, 600, {"tasks": 1000}, spread=True),
@@ -225,9 +192,12 @@ DEFAULTS: dict[tuple[str, str], Defaults] = {
     ("rl2-dqn", "bandit"): Defaults({"tasks": 64, "batch": 128}, 300, {"tasks": 1000}),
     ("rl2-dqn", "gridnavi"): Defaults({"discount": 0.95, "epsilon_decay": 500}, 750, {"tasks": 210}),
     ("rl2-sac", "navigation"): Defaults(_PAST_TRIALS, 300, {"tasks": 40}),
-    ("varibad", "gridnavi"): Defaults(
-        {"cells": (5, 5), "reward_model": "bernoulli", "prior_weight": 0.01}, 5000, {"tasks": 210}
-    ),
+    ("varibad", "gridnavi"): Defaults(_CELLS, 5000, {"tasks": 210}),
+    ("hyperx", "gridnavi"): Defaults({**_CELLS, "anneal": 5000}, 5000, {"tasks": 210}),
+    ("varibad", "rooms"): Defaults(_ROOMS, 2000, {"tasks": 480}),
+    ("hyperx", "rooms"): Defaults({**_ROOMS, "novelty_weight": 10.0, "anneal": 2000}, 2000, {"tasks": 480}),
+    ("varibad", "treasure"): Defaults(_TREASURE, 2000, {"tasks": 100}),
+    ("hyperx", "treasure"): Defaults({**_TREASURE, "anneal": 2000}, 2000, {"tasks": 100}),
     **{(name, "navigation"): _POINT for name in ("maml", "fomaml", "anil", "meta-sgd", *_TRUST_REGION, "promp")},
     ("cavia", "navigation"): _POINT._replace(hyperparameters={"step_size": 1.0, "discount": 0.95}),
     **{(name, "navigation"): _POINT._replace(hyperparameters={}) for name in ("reptile", "multitask-ppo")},

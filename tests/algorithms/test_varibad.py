@@ -112,6 +112,23 @@ def test_the_ring_takes_the_trials_and_the_model_learns_from_it_alone() -> None:
     assert all(np.any(a != b) for a, b in zip(*map(jax.tree.leaves, (model, state.params.model)), strict=True))
 
 
+def test_the_update_is_the_one_it_was_before_hyperx() -> None:
+    """How far each part of the parameters moves, as it was before VariBAD had a place for bonuses."""
+    _, state, _ = meta_batch()
+    after, metrics = updated()
+
+    def moved(before: Any, now: Any) -> float:
+        pairs = zip(*map(jax.tree.leaves, (before, now)), strict=True)
+        return sum(float(np.abs(np.asarray(a, np.float64) - b).sum()) for a, b in pairs)
+
+    found = [moved(*pair) for half in range(2) for pair in zip(state.params[half], after.params[half], strict=True)]
+    expected = [0.12284, 0.58295, 0.080212, 0.26586, 0.10729, 0.13657, 0.0]
+    assert found == pytest.approx(expected, rel=1e-3)
+    assert float(metrics["loss"]) == pytest.approx(0.916710, rel=1e-4)
+    assert float(metrics["model_error"]) == pytest.approx(820.339, rel=1e-4)
+    assert after.bonuses == ()
+
+
 def test_bad_input() -> None:
     with pytest.raises(UserError, match="cells has 1 numbers; an observation has 2"):
         make(cells=(25,))

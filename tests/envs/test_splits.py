@@ -13,9 +13,11 @@ from adaptax.envs.bandit import bandit
 from adaptax.envs.gaussian_bandit import gaussian_bandit
 from adaptax.envs.gridnavi import gridnavi
 from adaptax.envs.navigation import navigation
+from adaptax.envs.rooms import rooms
 from adaptax.envs.sparse_navigation import sparse_navigation
 from adaptax.envs.splits import code_of, disjoint_splits, stamp
 from adaptax.envs.tabular_mdp import tabular_mdp
+from adaptax.envs.treasure import treasure
 from adaptax.types import Benchmark
 
 BENCHMARKS = {
@@ -25,6 +27,8 @@ BENCHMARKS = {
     "navigation": navigation,
     "sparse_navigation": sparse_navigation,
     "gridnavi": gridnavi,
+    "rooms": rooms,
+    "treasure": treasure,
 }
 
 
@@ -60,7 +64,7 @@ def test_tasks_have_explicit_types_and_one_line_describes_the_protocol(name: str
     assert benchmark.describe and "\n" not in benchmark.describe
 
 
-@pytest.mark.parametrize("name", ["bandit", "gaussian_bandit", "tabular_mdp", "navigation"])
+@pytest.mark.parametrize("name", ["bandit", "gaussian_bandit", "tabular_mdp", "navigation", "treasure"])
 def test_continuous_tasks_carry_the_code_of_their_split(name: str) -> None:
     benchmark = BENCHMARKS[name]()
     for code, split in enumerate(("train", "validation", "test")):

@@ -13,8 +13,10 @@ from adaptax.envs.bandit import BanditTask, BernoulliBandit, bandit
 from adaptax.envs.gaussian_bandit import GaussianBandit, GaussianBanditTask, gaussian_bandit
 from adaptax.envs.gridnavi import all_goals, gridnavi
 from adaptax.envs.navigation import navigation, published_goals
+from adaptax.envs.rooms import rooms
 from adaptax.envs.sparse_navigation import half_circle_goals, sparse_navigation
 from adaptax.envs.tabular_mdp import mdp_task, tabular_mdp
+from adaptax.envs.treasure import treasure
 from adaptax.types import Benchmark, UserError
 
 
@@ -30,7 +32,10 @@ def walk(benchmark: Benchmark, task: Any, actions: np.ndarray) -> Any:
     return jax.lax.scan(step, state, (jnp.asarray(actions), keys))[1]
 
 
-@pytest.mark.parametrize("build", [bandit, gaussian_bandit, tabular_mdp, navigation, sparse_navigation, gridnavi])
+BUILDERS = [bandit, gaussian_bandit, tabular_mdp, navigation, sparse_navigation, gridnavi, rooms, treasure]
+
+
+@pytest.mark.parametrize("build", BUILDERS)
 def test_observations_fit_their_space_and_types_are_explicit(build: Any) -> None:
     benchmark = build()
     task = jax.tree.map(lambda leaf: leaf[0], benchmark.test.enumerate(jax.random.key(0), 1)[1])

@@ -20,7 +20,7 @@ STEPS, TRIALS = 7, 3
 
 
 def model(cells: tuple[int, ...] = (), positive: bool = False) -> Belief:
-    box = gymnasium.spaces.Box(-1, 1, (2,), np.float32)
+    box = gymnasium.spaces.Box(0, 2, (2,), np.float32)
     return Belief(Spec(box, gymnasium.spaces.Discrete(2), 7), 4, 5, 8, (6,), cells, positive)
 
 
@@ -46,6 +46,13 @@ def test_posteriors_are_the_beliefs_step_by_step() -> None:
             if t < STEPS:
                 memory = belief.read(params, memory, trials.read[trial, t])
     assert np.abs(np.asarray(found.mean[1:] - found.mean[:-1])).max() > 0.01
+
+
+def test_places_are_counted_from_the_lowest_observation() -> None:
+    box = gymnasium.spaces.Box(np.asarray([-7, -1], np.float32), np.asarray([7, 1], np.float32))
+    belief = model((15, 3))._replace(spec=Spec(box, gymnasium.spaces.Discrete(2), 7))
+    places = belief.place(jnp.asarray([[-7, -1], [-7, 1], [0, 0], [7, 1]], jnp.float32))
+    np.testing.assert_array_equal(places, [0, 2, 3 * 7 + 1, 44])
 
 
 @pytest.mark.parametrize("positive", [True, False])

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from adaptax.ops.policy_losses import approximate_divergence, clipped_loss, log_probability_loss, ratio_loss
+from adaptax.ops.distributions import Categorical
+from adaptax.ops.policy_losses import (
+    approximate_divergence,
+    clipped_loss,
+    log_probability_loss,
+    proximal_loss,
+    ratio_loss,
+)
 
 STORED = jnp.log(jnp.array([0.5, 0.25]))
 CURRENT = jnp.log(jnp.array([0.75, 0.25]))  # ratios 1.5 and 1
@@ -21,6 +30,27 @@ def test_by_hand() -> None:
     np.testing.assert_allclose(clipped_loss(CURRENT, STORED, ADVANTAGES, 0.6), -(1.5 * 2 - 4) / 2, rtol=1e-6)
     expected = (1.5 - 1 - np.log(1.5)) / 2
     np.testing.assert_allclose(approximate_divergence(CURRENT, STORED), expected, rtol=1e-5)
+
+
+class Taken(NamedTuple):
+    action: jax.Array
+    log_probability: jax.Array
+    advantage: jax.Array
+    target: jax.Array
+
+
+def test_the_proximal_loss_by_hand() -> None:
+    policy = Categorical(jnp.log(jnp.array([[0.75, 0.25], [0.75, 0.25]])))
+    taken = Taken(jnp.array([0, 1]), STORED, ADVANTAGES, jnp.array([1.0, 5.0]))
+    loss, terms = proximal_loss(policy, jnp.array([2.0, 3.0]), taken, 0.2, 0.5, jnp.float32(0.1))
+    # The targets' variance is 4, and the values are 1 and 2 off: an error of 2.5 / 4.
+    entropy = -0.75 * np.log(0.75) - 0.25 * np.log(0.25)
+    expected = {"value_error": 0.625, "entropy": entropy, "divergence": (1.5 - 1 - np.log(1.5)) / 2}
+    expected["loss"] = -(1.2 * 2 - 4) / 2 + 0.5 * 0.625 - 0.1 * entropy
+    assert set(terms) == set(expected)
+    for name, value in expected.items():
+        np.testing.assert_allclose(terms[name], value, rtol=1e-5)
+    assert loss == terms["loss"]
 
 
 def test_at_the_stored_policy_all_gradients_are_the_policy_gradient() -> None:

@@ -13,6 +13,7 @@ from adaptax.ops.returns import (
     of_the_next_step,
     standardize,
     steps_since,
+    trial_advantages,
     without_first_episodes,
 )
 
@@ -34,6 +35,12 @@ def test_a_terminal_state_is_worth_nothing_and_a_time_limit_is_not() -> None:
     np.testing.assert_array_equal(terminated, [0.625 + 0.75 / 4, 0.75])
     np.testing.assert_array_equal(truncated, [0.625 + 5.75 / 4, 5.75])
     np.testing.assert_array_equal(running, truncated)
+
+
+def test_a_trial_is_over_with_its_last_step() -> None:
+    rewards, values = jnp.array([1.0, 2.0, 4.0]), jnp.array([0.5, 1.0, 2.0])
+    # δ = 1 + 0.5 − 0.5, 2 + 1 − 1, 4 − 2: nothing after the last; Â_t = δ_t + Â_{t+1} / 4.
+    np.testing.assert_array_equal(trial_advantages(rewards, values, 0.5, 0.5), [1.0 + 2.5 / 4, 2.0 + 2.0 / 4, 2.0])
 
 
 @pytest.mark.parametrize("kind", ["terminated", "truncated"])

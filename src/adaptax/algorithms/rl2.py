@@ -206,14 +206,7 @@ class RL2:
     def update(self, state: RL2State, trials: Trial, key: Key) -> tuple[RL2State, Metrics]:
         batch = self._prepare(state.params, trials)
         weight = self.entropy * self._remaining(state.iteration)
-
-        def improve(carry: tuple[RL2Params, Any], part: Batch) -> tuple[tuple[RL2Params, Any], Metrics]:
-            params, optimizer = carry
-            slope, metrics = jax.grad(self.loss, has_aux=True)(params, part, weight)
-            step, optimizer = self._optimizer.update(slope, optimizer, params)
-            stepped: Any = optax.apply_updates(params, step)
-            return (stepped, optimizer), metrics
-
+        improve = minibatches.descent(self._optimizer, lambda params, part: self.loss(params, part, weight))
         (params, optimizer), metrics = minibatches.epochs(
             improve, (state.params, state.optimizer), batch, key, self.epochs, self.minibatches
         )
@@ -229,24 +222,17 @@ class RL2:
     def _prepare(self, params: RL2Params, trials: Trial) -> Batch:
         """Advantages over whole trials, and all streams of all tasks side by side."""
         rollouts = jax.tree.map(lambda x: x[:, 0], trials.rollouts)  # one round [N, B, T]
-
-        def time_first(x: Array) -> Array:  # [N, B, T, ...] -> [T, N·B, ...]
-            return jnp.moveaxis(x, 2, 0).reshape(x.shape[2], -1, *x.shape[3:])
-
-        timesteps = jax.tree.map(time_first, rollouts.timestep)
+        timesteps = jax.tree.map(minibatches.time_first, rollouts.timestep)
         memory = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), rollouts.memory)
-        extras = jax.tree.map(time_first, rollouts.decision.extras)
-        reward = returns.without_first_episodes(time_first(rollouts.reward), timesteps.first, self.exploration_episodes)
-        # The trial ends with its last step and is worth nothing after; inside it, nothing ends.
-        over = jnp.zeros_like(reward, bool).at[-1].set(True)
-        following = returns.of_the_next_step(extras.value)
-        advantage = returns.generalized_advantages(
-            reward, extras.value, following, over, over, self.discount, self.trace
+        extras = jax.tree.map(minibatches.time_first, rollouts.decision.extras)
+        reward = returns.without_first_episodes(
+            minibatches.time_first(rollouts.reward), timesteps.first, self.exploration_episodes
         )
+        advantage = returns.trial_advantages(reward, extras.value, self.discount, self.trace)
         return Batch(
             self._encoder.inputs(timesteps, memory),
             self._encoder.perception.observation(timesteps),
-            time_first(rollouts.decision.action),
+            minibatches.time_first(rollouts.decision.action),
             extras.log_probability,
             extras.value,
             returns.standardize(advantage),
@@ -258,17 +244,4 @@ class RL2:
         """PPO's loss over some trials, and its terms."""
         hidden = self._encoder.unroll(params.recurrence, batch.memory, batch.inputs)
         policy, value = self._heads(params, hidden, batch.observation)
-        logs = policy.log_probability(batch.action)
-        surrogate = policy_losses.clipped_loss(logs, batch.log_probability, batch.advantage, self.clip)
-        # The unexplained part of the targets' variance: its gradient stays of the size of the surrogate's, which
-        # shares the recurrence and the gradient clip, whatever the unit and length of the returns.
-        error = jnp.mean(jnp.square(value - batch.target)) / (jnp.var(batch.target) + 1e-8)
-        entropy = jnp.mean(policy.entropy())
-        loss = surrogate + self.value_weight * error - entropy_weight * entropy
-        divergence = policy_losses.approximate_divergence(logs, batch.log_probability)
-        return loss, {
-            "loss": loss,
-            "value_error": error,
-            "entropy": entropy,
-            "divergence": divergence,
-        }
+        return policy_losses.proximal_loss(policy, value, batch, self.clip, self.value_weight, entropy_weight)

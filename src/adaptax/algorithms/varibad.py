@@ -13,6 +13,9 @@ and a policy that reads it can explore as a Bayes-optimal one would. q_0 is what
 anything; its hidden state lives for the whole trial. To the PPO loss beliefs are inputs: it does not reach the encoder.
 The model learns from a ring of past trials, with an optimizer of its own.
 
+HyperX (Zintgraf et al. 2021) is VariBAD with `explore`: PPO learns from rewards with bonuses for new hyper-states
+(`nets.bonuses`), weighted less and less. The encoder reads, and the ring holds, the rewards alone.
+
 Differences from the authors' code: where an episode ends, the encoder is told so and reads the first observation of the
 new one in place of the last one of the old, as the protocol has it (therefore it reads s_{t−1} too); the value loss is
 relative to the variance of its targets, in place of running normalisations of rewards, states and beliefs; the ring
@@ -28,7 +31,8 @@ import optax
 
 from .. import buffers
 from ..nets.actor_critic import ActorCritic, ActorCriticParams
-from ..nets.belief import Belief, BeliefParams
+from ..nets.belief import Belief, BeliefMemory, BeliefParams, Story
+from ..nets.bonuses import Bonuses, BonusState
 from ..ops import distributions, minibatches, policy_losses, returns
 from ..ops.distributions import DiagonalGaussian
 from ..types import (
@@ -36,14 +40,12 @@ from ..types import (
     Array,
     Decision,
     Key,
-    Memory,
     Metrics,
     Plan,
     Rollout,
     Spec,
     Timestep,
     Trial,
-    UserError,
     check_range,
 )
 
@@ -53,19 +55,12 @@ class VariBADParams(NamedTuple):
     heads: ActorCriticParams  # ψ
 
 
-class VariBADMemory(NamedTuple):
-    """The encoder's memory, whether the trial has begun (at its first step there is nothing to read), and s_{t−1}."""
-
-    encoder: Memory
-    begun: Array
-    observation: Array
-
-
 class VariBADState(NamedTuple):
     params: VariBADParams
     optimizers: tuple[Any, Any]  # of the model and of the heads
     ring: buffers.Ring  # of past trials
     iteration: Array
+    bonuses: BonusState | tuple[()] = ()
 
 
 class Extras(NamedTuple):
@@ -108,8 +103,8 @@ class VariBAD:
     decoder_hidden: tuple[int, ...] = (32, 32)
     """Hidden units of the decoder's layers."""
     cells: tuple[int, ...] = ()
-    """How many whole numbers each coordinate of an observation counts, from 0: one head of the decoder for each place;
-    (): observations are no places."""
+    """How many whole numbers each coordinate of an observation counts, from the lowest: one head of the decoder for
+    each place; (): observations are no places."""
     reward_model: Literal["gaussian", "bernoulli"] = "gaussian"
     """What the decoder predicts: the reward, with unit variance; or whether it is positive."""
     prior_weight: float = 0.1
@@ -144,12 +139,21 @@ class VariBAD:
     """Weight of the value loss."""
     gradient_clip: float = 0.5
     """Largest global norm of a gradient of policy and value."""
+    explore: bool = False
+    """HyperX: policy and value learn from bonuses for new hyper-states too."""
+    novelty_weight: float = 1.0
+    """λ_h: weight of the bonus for what random network distillation finds new."""
+    surprise_weight: float = 1.0
+    """λ_v: weight of the bonus for what the decoder gets wrong."""
+    anneal: int = 0
+    """Meta-iterations over which both bonuses go linearly to zero; 0: never."""
 
     def __post_init__(self) -> None:
         sizes = ("tasks", "streams", "latent", "hidden", "embedding", "epochs", "minibatches")
         for name in (*sizes, "model_batch", "model_updates"):
             check_range(name, getattr(self, name), 1)
-        for name in ("episodes", "prior_weight", "decay", "entropy", "value_weight"):
+        weights = ("prior_weight", "entropy", "value_weight", "novelty_weight", "surprise_weight")
+        for name in ("episodes", "decay", "anneal", *weights):
             check_range(name, getattr(self, name), 0)
         for name in ("learning_rate", "model_learning_rate", "gradient_clip", "clip"):
             check_range(name, getattr(self, name), 0, above=True)
@@ -160,8 +164,7 @@ class VariBAD:
                 check_range(name, width, 1)
         check_range("capacity", self.capacity, self.tasks * self.streams)
         check_range("minibatches", self.minibatches, 1, self.tasks * self.streams * self.plan.steps)
-        if self.cells and len(self.cells) != self.belief_model.sizes[0]:
-            raise UserError(f"cells has {len(self.cells)} numbers; an observation has {self.belief_model.sizes[0]}")
+        self.belief_model.check()
         distributions.outputs_needed(self.spec.action_space)
 
     @property
@@ -176,6 +179,10 @@ class VariBAD:
         return Belief(self.spec, *sizes, self.reward_model == "bernoulli")
 
     @property
+    def exploration(self) -> Bonuses:
+        return Bonuses(self.belief_model, self.novelty_weight, self.surprise_weight, self.discount)
+
+    @property
     def _heads(self) -> ActorCritic:
         return ActorCritic(self.spec, self.belief_model.sizes[0] + 1 + 2 * self.latent, self.policy_hidden)
 
@@ -184,22 +191,16 @@ class VariBAD:
     def begin(self, params: VariBADParams, key: Key, index: Array) -> Adapted:
         return ()
 
-    def start(self, params: VariBADParams) -> VariBADMemory:
-        nowhere = jnp.zeros((self.belief_model.sizes[0],), jnp.float32)
-        return VariBADMemory(self.belief_model.start(params.model), jnp.zeros((), bool), nowhere)
+    def start(self, params: VariBADParams) -> BeliefMemory:
+        return self.belief_model.start_trial(params.model)
 
     def act(
-        self, params: VariBADParams, adapted: Adapted, memory: VariBADMemory, timestep: Timestep, key: Key
-    ) -> tuple[Decision, VariBADMemory]:
-        perceived = self.belief_model.perceive(memory.observation, timestep)
-        following = self.belief_model.read(params.model, memory.encoder, perceived)
-        encoder = jax.tree.map(lambda new, old: jnp.where(memory.begun, new, old), following, memory.encoder)
-        belief = jnp.concatenate(self.belief_model.belief(params.model, encoder), axis=-1)
+        self, params: VariBADParams, adapted: Adapted, memory: BeliefMemory, timestep: Timestep, key: Key
+    ) -> tuple[Decision, BeliefMemory]:
+        belief, memory = self.belief_model.follow(params.model, memory, timestep)
         policy, value = self._heads.decide(params.heads, self._inputs(timestep, belief))
         action = policy.sample(key)
-        extras = Extras(policy.log_probability(action), value, belief)
-        observation = self.belief_model.flat(timestep.observation)
-        return Decision(action, extras), VariBADMemory(encoder, jnp.ones((), bool), observation)
+        return Decision(action, Extras(policy.log_probability(action), value, belief)), memory
 
     def adapt(self, params: VariBADParams, adapted: Adapted, rollout: Rollout, key: Key) -> Adapted:
         return adapted
@@ -223,7 +224,8 @@ class VariBAD:
         for_model, for_heads = self._optimizers
         optimizers = (for_model.init(model), for_heads.init(heads))
         ring = buffers.ring(self.belief_model.empty_story(self.plan.steps), self.capacity)
-        return VariBADState(VariBADParams(model, heads), optimizers, ring, jnp.zeros((), jnp.int32))
+        bonuses = self.exploration.init(jax.random.fold_in(key, 2)) if self.explore else ()
+        return VariBADState(VariBADParams(model, heads), optimizers, ring, jnp.zeros((), jnp.int32), bonuses)
 
     @property
     def _optimizers(self) -> tuple[optax.GradientTransformation, optax.GradientTransformation]:
@@ -239,52 +241,51 @@ class VariBAD:
     def update(self, state: VariBADState, trials: Trial, key: Key) -> tuple[VariBADState, Metrics]:
         policy_key, model_key = jax.random.split(key)
         rollouts = jax.tree.map(lambda x: x[:, 0], trials.rollouts)  # the only round: [N, B, T]
-        heads, optimizer, metrics = self._improve_heads(state, rollouts, policy_key)
-        ring = buffers.add(state.ring, self.belief_model.stories(rollouts))
+        stories = self.belief_model.stories(rollouts)
+        ring = buffers.add(state.ring, stories)
+        # A key besides the two: without bonuses, or once they are zero, HyperX is VariBAD to the last bit.
+        rewards, bonuses, paid = self._rewards(state, stories, ring, jax.random.fold_in(key, 2))
+        learnt_from = rollouts._replace(reward=rewards.reshape(rollouts.reward.shape))
+        heads, optimizer, metrics = self._improve_heads(state, learnt_from, policy_key)
         model, model_optimizer, more = self._improve_model(state, ring, model_key)
-        params = VariBADParams(model, heads)
-        return VariBADState(params, (model_optimizer, optimizer), ring, state.iteration + 1), metrics | more
+        params, optimizers = VariBADParams(model, heads), (model_optimizer, optimizer)
+        return VariBADState(params, optimizers, ring, state.iteration + 1, bonuses), metrics | more | paid
+
+    def _rewards(
+        self, state: VariBADState, stories: Story, ring: buffers.Ring, key: Key
+    ) -> tuple[Array, BonusState | tuple[()], Metrics]:
+        """What policy and value learn from [S, T]: the rewards, with HyperX's bonuses if there are any."""
+        if not isinstance(state.bonuses, BonusState):
+            return stories.reward, (), {}
+        sample_key, key = jax.random.split(key)
+        past = buffers.sample(ring, sample_key, self.exploration.trials)
+        remaining = self._remaining(state.iteration, self.anneal)
+        return self.exploration.pay(state.bonuses, state.params.model, stories, past, remaining, key)
 
     def _improve_heads(
         self, state: VariBADState, rollouts: Rollout, key: Key
     ) -> tuple[ActorCriticParams, Any, Metrics]:
         """PPO on the stored beliefs."""
-        weight = self.entropy * self._remaining(state.iteration)
-
-        def improve(carry: tuple[ActorCriticParams, Any], part: Batch) -> tuple[tuple[ActorCriticParams, Any], Metrics]:
-            heads, optimizer = carry
-            slope, metrics = jax.grad(self.loss, has_aux=True)(heads, part, weight)
-            step, optimizer = self._optimizers[1].update(slope, optimizer, heads)
-            stepped: Any = optax.apply_updates(heads, step)
-            return (stepped, optimizer), metrics
-
+        weight = self.entropy * self._remaining(state.iteration, self.decay)
+        improve = minibatches.descent(self._optimizers[1], lambda heads, part: self.loss(heads, part, weight))
         carry = (state.params.heads, state.optimizers[1])
         batch = self._prepare(rollouts)
         (heads, optimizer), metrics = minibatches.epochs(improve, carry, batch, key, self.epochs, self.minibatches)
         return heads, optimizer, jax.tree.map(jnp.mean, metrics)
 
-    def _remaining(self, iteration: Array) -> Array:
-        if not self.decay:
+    def _remaining(self, iteration: Array, decay: int) -> Array:
+        if not decay:
             return jnp.ones((), jnp.float32)
-        return jnp.maximum(1.0 - iteration.astype(jnp.float32) / self.decay, 0.0)
+        return jnp.maximum(1.0 - iteration.astype(jnp.float32) / decay, 0.0)
 
     def _prepare(self, rollouts: Rollout) -> Batch:
         """Advantages over whole trials, and all decisions side by side."""
-
-        def time_first(x: Array) -> Array:  # [N, B, T, ...] -> [T, N·B, ...]
-            return jnp.moveaxis(x, 2, 0).reshape(x.shape[2], -1, *x.shape[3:])
-
-        timestep, extras, reward = jax.tree.map(
-            time_first, (rollouts.timestep, rollouts.decision.extras, rollouts.reward)
-        )
-        # The trial ends with its last step and is worth nothing after; inside it, nothing ends.
-        over = jnp.zeros_like(reward, bool).at[-1].set(True)
-        advantage = returns.generalized_advantages(
-            reward, extras.value, returns.of_the_next_step(extras.value), over, over, self.discount, self.trace
-        )
+        of_steps = (rollouts.timestep, rollouts.decision, rollouts.reward)
+        timestep, (action, extras), reward = jax.tree.map(minibatches.time_first, of_steps)
+        advantage = returns.trial_advantages(reward, extras.value, self.discount, self.trace)
         batch = Batch(
             self._inputs(timestep, extras.belief),
-            time_first(rollouts.decision.action),
+            action,
             extras.log_probability,
             returns.standardize(advantage),
             advantage + extras.value,
@@ -294,27 +295,16 @@ class VariBAD:
     def loss(self, heads: ActorCriticParams, batch: Batch, entropy_weight: Array) -> tuple[Array, Metrics]:
         """PPO's loss over some decisions, and its terms."""
         policy, value = self._heads.decide(heads, batch.inputs)
-        logs = policy.log_probability(batch.action)
-        surrogate = policy_losses.clipped_loss(logs, batch.log_probability, batch.advantage, self.clip)
-        error = jnp.mean(jnp.square(value - batch.target)) / (jnp.var(batch.target) + 1e-8)
-        entropy = jnp.mean(policy.entropy())
-        loss = surrogate + self.value_weight * error - entropy_weight * entropy
-        divergence = policy_losses.approximate_divergence(logs, batch.log_probability)
-        return loss, {"loss": loss, "value_error": error, "entropy": entropy, "divergence": divergence}
+        return policy_losses.proximal_loss(policy, value, batch, self.clip, self.value_weight, entropy_weight)
 
     def _improve_model(self, state: VariBADState, ring: buffers.Ring, key: Key) -> tuple[BeliefParams, Any, Metrics]:
         """Steps up the evidence bound, each on trials of the ring."""
 
-        def improve(carry: tuple[BeliefParams, Any], key: Key) -> tuple[tuple[BeliefParams, Any], Metrics]:
-            model, optimizer = carry
+        def loss(model: BeliefParams, key: Key) -> tuple[Array, Metrics]:
             chosen_key, latent_key = jax.random.split(key)
             chosen = buffers.sample(ring, chosen_key, self.model_batch)
-            loss = jax.grad(self.belief_model.loss, has_aux=True)
-            slope, metrics = loss(model, chosen, self.prior_weight, latent_key)
-            step, optimizer = self._optimizers[0].update(slope, optimizer, model)
-            stepped: Any = optax.apply_updates(model, step)
-            return (stepped, optimizer), metrics
+            return self.belief_model.loss(model, chosen, self.prior_weight, latent_key)
 
-        carry = (state.params.model, state.optimizers[0])
+        improve, carry = minibatches.descent(self._optimizers[0], loss), (state.params.model, state.optimizers[0])
         (model, optimizer), metrics = jax.lax.scan(improve, carry, jax.random.split(key, self.model_updates))
         return model, optimizer, jax.tree.map(jnp.mean, metrics)

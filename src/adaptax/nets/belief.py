@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import gymnasium
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from ..ops import distributions
 from ..ops.distributions import DiagonalGaussian
-from ..types import Array, Key, Memory, Metrics, Observation, Params, Rollout, Spec, Timestep
+from ..types import Array, Key, Memory, Metrics, Observation, Params, Rollout, Spec, Timestep, UserError
 from .mlp import mlp
 from .network import Network
 from .recurrent import gru
@@ -30,6 +31,14 @@ class BeliefParams(NamedTuple):
     decoder: Params
 
 
+class BeliefMemory(NamedTuple):
+    """The encoder's memory, whether the trial has begun (at its first step there is nothing to read), and s_{t−1}."""
+
+    encoder: Memory
+    begun: Array
+    observation: Array
+
+
 class Story(NamedTuple):
     """One trial as the model sees it: T steps, and so T + 1 beliefs."""
 
@@ -42,10 +51,10 @@ class Story(NamedTuple):
 class Belief(NamedTuple):
     """The model for environments like `spec`, with flat observations of O entries and actions of A.
 
-    With `cells`, how many whole numbers each entry of an observation counts, from 0, the decoder has one head for each
-    place and reads m alone: the T (T + 1) predictions of a trial cost T + 1 products. Otherwise it reads
-    (s_{k−1}, a_{k−1}, s_k, m) for every pair of belief and step. `positive` predicts whether a reward is positive
-    (Bernoulli) in place of the reward itself (Gaussian with unit variance).
+    With `cells`, how many whole numbers each entry of an observation counts, from the lowest of its space, the decoder
+    has one head for each place and reads m alone: the T (T + 1) predictions of a trial cost T + 1 products. Otherwise
+    it reads (s_{k−1}, a_{k−1}, s_k, m) for every pair of belief and step. `positive` predicts whether a reward is
+    positive (Bernoulli) in place of the reward itself (Gaussian with unit variance).
     """
 
     spec: Spec
@@ -72,6 +81,20 @@ class Belief(NamedTuple):
         """O and A."""
         space, actions = self.spec.observation_space, self.spec.action_space
         return distributions.flat_size(space), distributions.flat_size(actions)
+
+    def check(self) -> None:
+        """Raise a `UserError` unless `cells` counts whole numbers of each entry of an observation."""
+        if self.cells and len(self.cells) != self.sizes[0]:
+            raise UserError(f"cells has {len(self.cells)} numbers; an observation has {self.sizes[0]}")
+        if self.cells and not np.all(np.isfinite(self._lowest)):
+            raise UserError("cells are counted from the lowest observation, and the observation space has none")
+
+    @property
+    def _lowest(self) -> np.ndarray:
+        """The least that each entry of an observation can be [O]."""
+        space = self.spec.observation_space
+        box = isinstance(space, gymnasium.spaces.Box)
+        return np.ravel(space.low).astype(np.float32) if box else np.zeros(self.sizes[0], np.float32)
 
     @property
     def _places(self) -> int:
@@ -125,6 +148,17 @@ class Belief(NamedTuple):
     def _gaussian(self, params: BeliefParams, hidden: Array) -> DiagonalGaussian:
         return DiagonalGaussian(*jnp.split(self._networks[2].apply(params.head, (), hidden)[0], 2, axis=-1))
 
+    def start_trial(self, params: BeliefParams) -> BeliefMemory:
+        nowhere = jnp.zeros((self.sizes[0],), jnp.float32)
+        return BeliefMemory(self.start(params), jnp.zeros((), bool), nowhere)
+
+    def follow(self, params: BeliefParams, memory: BeliefMemory, timestep: Timestep) -> tuple[Array, BeliefMemory]:
+        """b_t = (μ_t, log σ_t) [2 Z] of one stream, and what to remember."""
+        following = self.read(params, memory.encoder, self.perceive(memory.observation, timestep))
+        encoder = jax.tree.map(lambda new, old: jnp.where(memory.begun, new, old), following, memory.encoder)
+        belief = jnp.concatenate(self.belief(params, encoder), axis=-1)
+        return belief, BeliefMemory(encoder, jnp.ones((), bool), self.flat(timestep.observation))
+
     def posteriors(self, params: BeliefParams, read: Array) -> DiagonalGaussian:
         """q_0 … q_T [T + 1, S, Z] of what the encoder reads [T, S, I]; q_0 before it has read anything."""
         embedding, network, _, _ = self._networks
@@ -132,6 +166,11 @@ class Belief(NamedTuple):
         embedded = jax.nn.relu(embedding.apply(params.embedding, (), read)[0])
         hidden, _ = network.unroll(params.recurrence, start, embedded)
         return self._gaussian(params, jnp.concatenate([start[0][None], hidden]))
+
+    def after_each_step(self, params: BeliefParams, stories: Story) -> DiagonalGaussian:
+        """q_1 … q_T [S, T, Z] of trials: what is believed once a step has been read."""
+        posterior = self.posteriors(params, jnp.swapaxes(stories.read, 0, 1))
+        return jax.tree.map(lambda x: jnp.swapaxes(x[1:], 0, 1), posterior)
 
     def log_likelihood(self, params: BeliefParams, latent: Array, story: Story) -> Array:
         """Σ_k log p(r_k | s_k, m) [M], up to a constant, for latents [M, Z] of one trial."""
@@ -175,8 +214,8 @@ class Belief(NamedTuple):
     def place(self, observation: Array) -> Array:
         """The number of the place [...] that an observation [..., O] of whole numbers is."""
         place = jnp.zeros(observation.shape[:-1], jnp.int32)
-        for entry, count in enumerate(self.cells):
-            place = place * count + observation[..., entry].astype(jnp.int32)
+        for entry, (lowest, count) in enumerate(zip(self._lowest, self.cells, strict=True)):
+            place = place * count + (observation[..., entry] - lowest).astype(jnp.int32)
         return place
 
     def loss(self, params: BeliefParams, stories: Story, prior_weight: float, key: Key) -> tuple[Array, Metrics]:

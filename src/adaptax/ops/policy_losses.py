@@ -1,9 +1,27 @@
 """Policy-gradient losses over arrays of any shape: to be minimised, averaged over all entries."""
 
+from typing import Protocol
+
 import jax
 import jax.numpy as jnp
 
-from ..types import Array
+from ..types import Array, Metrics
+from .distributions import Distribution
+
+
+class Decisions(Protocol):
+    """What a proximal loss has to know of decisions, in arrays of one shape (and that of an action)."""
+
+    @property
+    def action(self) -> Array: ...
+    @property
+    def log_probability(self) -> Array: ...
+    @property
+    def advantage(self) -> Array: ...
+    @property
+    def target(self) -> Array:
+        """Of the value."""
+        ...
 
 
 def log_probability_loss(log_probabilities: Array, advantages: Array) -> Array:
@@ -28,3 +46,20 @@ def approximate_divergence(log_probabilities: Array, stored: Array) -> Array:
     """A non-negative low-variance estimate of KL(π_stored ‖ π) from stored actions: mean(ρ − 1 − log ρ)."""
     logs = jax.lax.stop_gradient(log_probabilities - stored)
     return jnp.mean(jnp.expm1(logs) - logs)
+
+
+def proximal_loss(
+    policy: Distribution, value: Array, taken: Decisions, clip: float, value_weight: float, entropy_weight: Array
+) -> tuple[Array, Metrics]:
+    """PPO's loss of a policy and its value, L_clip + w_V error − w_H entropy, and its terms.
+
+    The error is the unexplained part of the targets' variance: its gradient stays of the size of the surrogate's,
+    with which it may share parameters and the gradient clip, whatever the unit and length of the returns.
+    """
+    logs = policy.log_probability(taken.action)
+    surrogate = clipped_loss(logs, taken.log_probability, taken.advantage, clip)
+    error = jnp.mean(jnp.square(value - taken.target)) / (jnp.var(taken.target) + 1e-8)
+    entropy = jnp.mean(policy.entropy())
+    loss = surrogate + value_weight * error - entropy_weight * entropy
+    divergence = approximate_divergence(logs, taken.log_probability)
+    return loss, {"loss": loss, "value_error": error, "entropy": entropy, "divergence": divergence}

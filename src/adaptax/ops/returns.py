@@ -46,6 +46,13 @@ def generalized_advantages(
     return jax.lax.scan(back, jnp.zeros_like(deltas[0]), (deltas, ended), reverse=True)[1]
 
 
+def trial_advantages(rewards: Array, values: Array, discount: float, trace: float) -> Array:
+    """GAE(γ, λ) over whole trials, all arguments [T, …]: a trial is over with its last step and worth nothing after
+    it; inside it nothing ends, episodes included."""
+    over = jnp.zeros_like(rewards, bool).at[-1].set(True)
+    return generalized_advantages(rewards, values, of_the_next_step(values), over, over, discount, trace)
+
+
 def standardize(values: Array, epsilon: float = 1e-8) -> Array:
     """Shift and scale to mean 0 and standard deviation 1 over all entries."""
     centred = values - jnp.mean(values)
