@@ -46,14 +46,23 @@ OWN["reptile"] = {"step_size": 0.01}  # Adam's steps are of this size whatever t
 OWN["gmps"] = {"expert_iterations": 1, "expert_epochs": 2, "adam_steps": 2, "batch": 8, "capacity": 32}
 OWN["pearl"] = {"exploration": 2, "gradient_steps": 2, "meta_batch": 3, "batch": 8, "context": 6, "capacity": 40}
 OWN["pearl"] |= {"encoder_hidden": (8,), "learning_rate": 1e-3}
+_PAST = {"head_hidden": (8,), "gradient_steps": 2, "batch": 8, "capacity": 20}
+OWN |= {"rl2-sac": {**_PAST, "episodes": 2}, "rl2-dqn": _PAST}
 OWN["mmaml"] = {"encoder_hidden": 4}  # among thousands of weights some gradient is near zero: see above
 # Algorithms that keep something of every training task: they get a few tasks of a benchmark that draws them afresh.
 FINITE = ("maesn", "gmps", "pearl")
-# Algorithms for continuous actions alone: a bandit is none of theirs.
-CONTINUOUS = ("pearl",)
+# Algorithms for continuous actions alone: a bandit is none of theirs. And for discrete ones alone.
+CONTINUOUS = ("pearl", "rl2-sac")
+DISCRETE_ALONE = ("rl2-dqn",)
 BEFORE = {"gmps": 1}  # iterations before what is tested begins: those of the experts are tested in tests/algorithms
 ALGORITHMS = list(registry.ALGORITHMS)
 DISCRETE = [name for name in ALGORITHMS if name not in CONTINUOUS]
+
+
+def home(name: str) -> str:
+    """The benchmark on which an algorithm is tested first."""
+    return "tabular-mdp" if name in DISCRETE_ALONE else "navigation"
+
 
 # Variants by a value of an algorithm that is tested anyway: where compilation is long, only in the whole suite.
 VARIANTS = ("fomaml", "anil", "meta-sgd", "boil", "e-maml", "cavia", "hyperx")
@@ -73,7 +82,7 @@ ON_DEVICES = [
 # Operation by operation a second-order update takes a minute: one algorithm of each family, and all in the whole suite.
 UNCOMPILED = [pytest.param(name, marks=[] if name in ("rl2", "maml") else [pytest.mark.slow]) for name in ALGORITHMS]
 EVERY = [
-    *((name, "navigation") for name in ALGORITHMS),
+    *((name, home(name)) for name in ALGORITHMS),
     *(unless_variant(name, "bandit") for name in DISCRETE),
     *FIELDS,
 ]
@@ -101,7 +110,7 @@ STILL_ON["task-model", "bandit"] = tuple(f".{p}.network[0].weight" for p in ("po
 # Algorithms whose `divergence` is that of the step they take, which a search limits (tests/algorithms).
 SEARCHING = ("maml-trpo", "boil", "e-maml", "cavia", "maesn")
 # Algorithms that learn from old data, whatever policy collected them.
-OFF_POLICY = ("pearl",)
+OFF_POLICY = ("pearl", "rl2-sac", "rl2-dqn")
 
 
 class Case(NamedTuple):
@@ -254,7 +263,7 @@ def test_the_meta_gradient_replays_the_deployed_adapt(name: str, on: str) -> Non
 
 @pytest.mark.parametrize("name", UNCOMPILED)
 def test_the_same_without_jit(name: str) -> None:
-    algorithm, _, progress, trials = case(name, "navigation")
+    algorithm, _, progress, trials = case(name, home(name))
     with jax.disable_jit():
         found, metrics = algorithm.update(progress.state, trials, jax.random.key(2))
     expected, others = jax.jit(algorithm.update)(progress.state, trials, jax.random.key(2))
@@ -265,7 +274,7 @@ def test_the_same_without_jit(name: str) -> None:
 
 @pytest.mark.parametrize("name", ON_DEVICES)
 def test_one_device_is_two_devices(name: str) -> None:
-    algorithm, benchmark, progress, _ = case(name, "navigation")
+    algorithm, benchmark, progress, _ = case(name, home(name))
     results = []
     for devices in (1, 2):
         with mesh_of(devices, algorithm.plan.tasks):
@@ -285,7 +294,7 @@ def restored(directory: Path, algorithm: Algorithm, benchmark: Benchmark, seeds:
 @pytest.mark.parametrize(
     ("name", "on", "seeds"),
     [
-        *(unless_variant(name, "navigation", 1) for name in ALGORITHMS),
+        *(unless_variant(name, home(name), 1) for name in ALGORITHMS),
         *(unless_variant(name, "bandit", 2) for name in DISCRETE),
         *((name, "navigation", 2) for name in CONTINUOUS),
     ],

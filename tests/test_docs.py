@@ -20,6 +20,7 @@ PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").r
 TAUGHT = [ROOT / "README.md", *(ROOT / "docs" / n for n in ("quickstart.md", "evaluation.md", "your_own.md"))]
 PAGE_OF = {"rl2": "rl2.md", **dict.fromkeys(("maml", "fomaml", "anil", "meta-sgd"), "maml.md")}
 PAGE_OF |= dict.fromkeys(("maml-trpo", "boil", "e-maml", "cavia"), "maml_trpo.md")
+PAGE_OF |= dict.fromkeys(("rl2-sac", "rl2-dqn"), "rl2-off-policy.md")
 PAGE_OF |= {
     "varibad": "varibad.md",
     "hyperx": "hyperx.md",
@@ -74,6 +75,8 @@ def test_every_algorithm_has_a_page() -> None:
     "algorithm",
     [
         "rl2",
+        "rl2-sac",
+        "rl2-dqn",
         "maml",
         "maml-trpo",
         "promp",
@@ -89,7 +92,8 @@ def test_every_algorithm_has_a_page() -> None:
 )
 def test_hyperparameter_tables_show_the_defaults(algorithm: str) -> None:
     text = (ROOT / "docs" / "algorithms" / PAGE_OF[algorithm]).read_text("utf-8")
-    table = text.partition("## Hyper-parameters")[2].partition("\n## ")[0]
+    own = f"## Hyper-parameters of `{algorithm}`"  # on a page of several algorithms
+    table = text.partition(own if own in text else "## Hyper-parameters\n")[2].partition("\n## ")[0]
     rows = dict(re.findall(r"^\| `(\w+)` \| `(.+?)` \| .+ \|$", table, re.MULTILINE))
     build = registry.algorithm_entry(algorithm).load()
     assert rows == {field.name: str(field.default) for field in fields(build) if field.name != "spec"}

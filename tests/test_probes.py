@@ -35,16 +35,21 @@ MUST_PASS = {
     "varibad": tuple(PROBES),
     "hyperx": ("exploring",),  # the one that bonuses are about: without them it is VariBAD
     "multitask-ppo": ("one task", "visible", "nothing"),  # in training it never adapts
+    "rl2-dqn": tuple(PROBES),
+    "rl2-sac": (),
     "pearl": (),
 }
 # Algorithms that no probe can be put to, and why.
-UNPROBED = {"pearl": "its actions are continuous and those of the probes are not; tests/algorithms has one of its own"}
+_BOXES = "its actions are continuous and those of the probes are not; tests/algorithms has one of its own"
+UNPROBED = dict.fromkeys(("rl2-sac", "pearl"), _BOXES)
 _RL2 = {"tasks": 128, "hidden": 32, "learning_rate": 5e-3, "minibatches": 2, "entropy": 0.03, "discount": 1.0}
+_PAST = {"tasks": 16, "hidden": 32, "head_hidden": (32,), "capacity": 2000, "learning_rate": 3e-3, "discount": 1.0}
 _TRUST = {"tasks": 16, "streams": 10, "hidden": (16,), "step_size": 0.5}
 _SMALL = {"tasks": 16, "streams": 10, "hidden": (16,), "learning_rate": 1e-2, "step_size": 0.5}
 _BELIEF = {"tasks": 64, "model_batch": 64, "clip": 0.2, "learning_rate": 3e-3, "discount": 1.0, "prior_weight": 0.01}
 SETTINGS: dict[str, tuple[int, dict[str, Any]]] = {  # iterations and hyper-parameters
     "rl2": (200, _RL2),
+    "rl2-dqn": (100, {**_PAST, "target_rate": 0.05, "epsilon_decay": 60}),
     **{name: (60, _SMALL) for name in ("maml", "fomaml", "anil", "meta-sgd")},
     **{name: (60, _TRUST) for name in ("maml-trpo", "boil", "e-maml", "cavia")},
     "promp": (60, _SMALL),
@@ -61,7 +66,11 @@ SETTINGS: dict[str, tuple[int, dict[str, Any]]] = {  # iterations and hyper-para
 SLOW = ("fomaml", "anil", "meta-sgd", "boil", "e-maml", "cavia", "hyperx")
 FINITE = ("maesn", "gmps")  # algorithms that keep something of every task of a finite training set
 # The probe that decides; the others only in the whole suite.
-ONE_OF = {"varibad": "exploring", **dict.fromkeys(("maml-trpo", "promp", "maesn", "gmps", "mmaml"), "first reward")}
+ONE_OF = {
+    "varibad": "exploring",
+    "rl2-dqn": "exploring",
+    **dict.fromkeys(("maml-trpo", "promp", "maesn", "gmps", "mmaml"), "first reward"),
+}
 ONE_OF |= dict.fromkeys(("reptile", "task-model"), "first reward")
 CASES = [
     pytest.param(name, which, marks=[pytest.mark.slow] if name in SLOW or ONE_OF.get(name, which) != which else [])

@@ -17,7 +17,7 @@ from .run.evaluate import Evaluation
 from .run.iterate import begin
 from .run.train import Settings, root_keys
 from .runs import name_algorithm, name_benchmark, read_config, restore_algorithm, run
-from .types import UNSEEN, Algorithm, Benchmark, Key, Rollout, TaskSet, Timestep, UserError, check_range
+from .types import JUDGED, Algorithm, Benchmark, Key, Rollout, TaskSet, Timestep, UserError, check_range
 
 
 def benchmark(name: str, **settings: Any) -> Benchmark:
@@ -47,7 +47,7 @@ class Trained(NamedTuple):
     iteration: int
 
     def begin(self, key: Key) -> Any:
-        return self.algorithm.begin(self.params, key, UNSEEN)
+        return self.algorithm.begin(self.params, key, JUDGED)
 
     def start(self) -> Any:
         return self.algorithm.start(self.params)

@@ -26,6 +26,7 @@ Observation = Any
 Metrics = dict[str, Array]
 
 UNSEEN: Any = np.int32(-1)  # the index of a task that is not of a finite training set
+JUDGED: Any = np.int32(-2)  # the index of every task on which a trained agent is judged, or used
 
 
 class UserError(ValueError):
@@ -142,7 +143,7 @@ class Agent(Protocol):
     """How an agent faces one task.
 
     `index` is the task's place in the finite training set, for agents that keep something of every training task; it is
-    -1 where tasks are drawn afresh, and in every evaluation.
+    -1 where training tasks are drawn afresh, and -2 in every evaluation, where an agent need no longer act at random.
     """
 
     def begin(self, params: Params, key: Key, index: Array) -> Adapted: ...

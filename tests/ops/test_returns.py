@@ -9,6 +9,8 @@ import pytest
 from adaptax.ops.returns import (
     discounted_returns,
     generalized_advantages,
+    longest,
+    of_the_next_step,
     standardize,
     steps_since,
     trial_advantages,
@@ -104,3 +106,13 @@ def test_episodes_are_counted_where_they_begin() -> None:
     first = jnp.array([1, 0, 1, 0, 0, 1], bool)
     for count, expected in ((0, [1, 2, 3, 4, 5, 6]), (1, [0, 0, 3, 4, 5, 6]), (2, [0, 0, 0, 0, 0, 6])):
         np.testing.assert_array_equal(without_first_episodes(rewards, first, count), expected)
+
+
+def test_the_value_of_the_next_step_is_none_at_the_last() -> None:
+    values = jnp.array([[1.0, 10.0], [2.0, 20.0], [3.0, 30.0]])
+    np.testing.assert_array_equal(of_the_next_step(values), [[2, 20], [3, 30], [0, 0]])
+
+
+def test_the_longest_return_is_that_of_ones() -> None:
+    assert longest(1.0, 7) == 7.0
+    np.testing.assert_allclose(longest(0.9, 3), 1 + 0.9 + 0.81, rtol=1e-12)

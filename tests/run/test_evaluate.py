@@ -13,7 +13,7 @@ import pytest
 
 from adaptax.run import evaluate as module
 from adaptax.run.evaluate import Evaluation, Protocol, evaluate, protocol_of
-from adaptax.types import Benchmark, Decision, Outcome, Plan, Spec, TaskDistribution, TaskSet, UserError
+from adaptax.types import JUDGED, Benchmark, Decision, Outcome, Plan, Spec, TaskDistribution, TaskSet, UserError
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -111,6 +111,22 @@ def test_an_informed_strategy_is_given_each_task() -> None:
     result = judge(Informed(), SET, Protocol(tasks=3), params=())
     expected = (np.array([1.0, 2.0, 5.0]) + 100 * np.array([1, 4, 99])) * np.array([1, 4, HORIZON])
     np.testing.assert_allclose(result.returns[:, 0, 0, 0], expected)
+
+
+@dataclass(frozen=True)
+class ActsByIndex(Adapts):
+    """Acts by the index that `begin` was given."""
+
+    def begin(self, params: Any, key: Any, index: Any) -> Any:
+        return 100 + index
+
+
+def test_a_judged_agent_is_told_so() -> None:
+    """Not −1, which training tasks have that are drawn afresh, nor the place in a finite split."""
+    for split in (SET, DRAWN):
+        result = judge(ActsByIndex(), split, Protocol(tasks=3))
+        steps = np.minimum(result.tasks.length, HORIZON)
+        np.testing.assert_allclose(result.returns[:, 0, 0, 0], (result.tasks.value + 100 + JUDGED) * steps, rtol=1e-5)
 
 
 def test_a_finite_split_is_gone_through_in_its_order_and_again() -> None:

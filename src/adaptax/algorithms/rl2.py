@@ -23,15 +23,14 @@ import optax
 
 from ..nets import BOUNDED, recurrent_network
 from ..nets.mlp import Layer
-from ..nets.network import Network, uniform_weights
-from ..nets.perception import Perception
+from ..nets.network import uniform_weights
+from ..nets.trial_encoder import TrialEncoder, TrialMemory
 from ..ops import distributions, minibatches, policy_losses, returns
 from ..types import (
     Adapted,
     Array,
     Decision,
     Key,
-    Memory,
     Metrics,
     Params,
     Plan,
@@ -49,11 +48,6 @@ class RL2Params(NamedTuple):
     heads: Array  # [head_hidden or hidden, outputs + 1]: the policy's outputs and the value
     bias: Array
     log_std: Array  # [D]; empty for discrete actions
-
-
-class RL2Memory(NamedTuple):
-    recurrence: Memory
-    observation: Any  # φ of the last observation [O]; () without `pairs`
 
 
 class RL2State(NamedTuple):
@@ -79,7 +73,7 @@ class Batch(NamedTuple):
     value: Array
     advantage: Array
     target: Array
-    memory: Memory
+    memory: TrialMemory
 
 
 @dataclass(frozen=True)
@@ -148,31 +142,23 @@ class RL2:
         return Plan(self.tasks, rounds=1, streams=self.streams, steps=steps, lifetime=1, context=context)
 
     @property
-    def _recurrence(self) -> Network:
-        return recurrent_network(self.network)(self._perception.size, self.hidden, self.plan.steps)
-
-    @property
-    def _perception(self) -> Perception:
-        return Perception(self.spec, self.pairs)
+    def _encoder(self) -> TrialEncoder:
+        return TrialEncoder(self.spec, self.network, self.hidden, self.plan.steps, self.pairs)
 
     # --- how the agent faces one task ---
 
     def begin(self, params: RL2Params, key: Key, index: Array) -> Adapted:
         return ()
 
-    def start(self, params: RL2Params) -> RL2Memory:
-        last = jnp.zeros((self._perception.observation_size,), jnp.float32) if self.pairs else ()
-        return RL2Memory(self._recurrence.start(params.recurrence), last)
+    def start(self, params: RL2Params) -> TrialMemory:
+        return self._encoder.start(params.recurrence)
 
     def act(
-        self, params: RL2Params, adapted: Adapted, memory: RL2Memory, timestep: Timestep, key: Key
-    ) -> tuple[Decision, RL2Memory]:
-        observation = self._perception.observation(timestep)
-        inputs = self._perception.read(timestep, memory.observation)
-        hidden, recurrence = self._recurrence.apply(params.recurrence, memory.recurrence, inputs)
-        policy, value = self._heads(params, hidden, observation)
+        self, params: RL2Params, adapted: Adapted, memory: TrialMemory, timestep: Timestep, key: Key
+    ) -> tuple[Decision, TrialMemory]:
+        hidden, memory = self._encoder.step(params.recurrence, memory, timestep)
+        policy, value = self._heads(params, hidden, self._encoder.perception.observation(timestep))
         action = policy.sample(key)
-        memory = RL2Memory(recurrence, observation if self.pairs else ())
         return Decision(action, Extras(policy.log_probability(action), value)), memory
 
     def adapt(self, params: RL2Params, adapted: Adapted, rollout: Rollout, key: Key) -> Adapted:
@@ -184,13 +170,7 @@ class RL2:
             hidden = jax.nn.relu(both @ params.layer.weight + params.layer.bias)
         outputs = hidden @ params.heads + params.bias
         policy = distributions.action_distribution(self.spec.action_space, outputs[..., :-1], params.log_std)
-        return policy, outputs[..., -1] * self._value_scale
-
-    @property
-    def _value_scale(self) -> float:
-        """Σ_t γ^t over a trial: the value head's unit, so that Adam's first steps are as long as the returns are."""
-        steps = self.plan.steps
-        return steps if self.discount == 1 else (1 - self.discount**steps) / (1 - self.discount)
+        return policy, outputs[..., -1] * returns.longest(self.discount, self.plan.steps)
 
     # --- how meta-parameters learn from many tasks ---
 
@@ -202,12 +182,12 @@ class RL2:
         value = uniform_weights(value_key, width, 1)
         layer: Layer | tuple[()] = ()
         if self.head_hidden:
-            inputs = self.hidden + self._perception.observation_size
+            inputs = self.hidden + self._encoder.perception.observation_size
             # A key besides the three: agents with and without the layer begin with the same recurrence and heads.
             weight = uniform_weights(jax.random.fold_in(key, 3), inputs, self.head_hidden)
             layer = Layer(weight, jnp.zeros((self.head_hidden,), jnp.float32))
         params = RL2Params(
-            self._recurrence.init(recurrence_key),
+            self._encoder.init(recurrence_key),
             layer,
             jnp.concatenate([policy, value], axis=1),
             jnp.zeros((outputs + 1,), jnp.float32),
@@ -244,16 +224,14 @@ class RL2:
         rollouts = jax.tree.map(lambda x: x[:, 0], trials.rollouts)  # one round [N, B, T]
         timesteps = jax.tree.map(minibatches.time_first, rollouts.timestep)
         memory = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), rollouts.memory)
-        observation = self._perception.observation(timesteps)
-        before = jnp.concatenate([memory.observation[None], observation[:-1]]) if self.pairs else ()
         extras = jax.tree.map(minibatches.time_first, rollouts.decision.extras)
         reward = returns.without_first_episodes(
             minibatches.time_first(rollouts.reward), timesteps.first, self.exploration_episodes
         )
         advantage = returns.trial_advantages(reward, extras.value, self.discount, self.trace)
         return Batch(
-            self._perception.read(timesteps, before),
-            observation,
+            self._encoder.inputs(timesteps, memory),
+            self._encoder.perception.observation(timesteps),
             minibatches.time_first(rollouts.decision.action),
             extras.log_probability,
             extras.value,
@@ -264,6 +242,6 @@ class RL2:
 
     def loss(self, params: RL2Params, batch: Batch, entropy_weight: Array) -> tuple[Array, Metrics]:
         """PPO's loss over some trials, and its terms."""
-        hidden, _ = self._recurrence.unroll(params.recurrence, batch.memory.recurrence, batch.inputs)
+        hidden = self._encoder.unroll(params.recurrence, batch.memory, batch.inputs)
         policy, value = self._heads(params, hidden, batch.observation)
         return policy_losses.proximal_loss(policy, value, batch, self.clip, self.value_weight, entropy_weight)

@@ -50,8 +50,7 @@ def trial_advantages(rewards: Array, values: Array, discount: float, trace: floa
     """GAE(γ, λ) over whole trials, all arguments [T, …]: a trial is over with its last step and worth nothing after
     it; inside it nothing ends, episodes included."""
     over = jnp.zeros_like(rewards, bool).at[-1].set(True)
-    following = jnp.concatenate([values[1:], jnp.zeros_like(values[:1])])
-    return generalized_advantages(rewards, values, following, over, over, discount, trace)
+    return generalized_advantages(rewards, values, of_the_next_step(values), over, over, discount, trace)
 
 
 def standardize(values: Array, epsilon: float = 1e-8) -> Array:
@@ -71,3 +70,14 @@ def without_first_episodes(rewards: Array, first: Array, count: int) -> Array:
     """`rewards` [T, …] with those of the first `count` episodes set to 0; `first` [T, …] is true where an episode
     begins, step 0 included."""
     return jnp.where(jnp.cumsum(first, axis=0) > count, rewards, 0.0)
+
+
+def of_the_next_step(values: Array) -> Array:
+    """At each step of `values` [T, …] the one of the step after it; 0 at the last, after which there is none."""
+    return jnp.concatenate([values[1:], jnp.zeros_like(values[:1])])
+
+
+def longest(discount: float, steps: int) -> float:
+    """Σ_{t < steps} γ^t, the return of a reward of 1 at every step: a unit for values, so that Adam's first steps are
+    as long as the returns are."""
+    return float(steps) if discount == 1 else (1 - discount**steps) / (1 - discount)

@@ -11,15 +11,15 @@ import jax
 import jax.numpy as jnp
 from jax.core import Tracer
 
-from ..types import Array, check_range
+from ..types import JUDGED, Array, check_range
 
 TASK_AXIS = "tasks"
 
 
 def check_index(index: Array, training_tasks: int | None) -> None:
-    """Raise a `UserError` unless `index`, where it is a number and not traced, is that of a training task or -1."""
+    """Raise a `UserError` unless `index`, where it is a number and not traced, is that of a training task, -1 or -2."""
     if not isinstance(index, Tracer):
-        check_range("index", int(index), -1, (training_tasks or 0) - 1)
+        check_range("index", int(index), int(JUDGED), (training_tasks or 0) - 1)
 
 
 def map_tasks(function: Callable[..., Any], *batches: Any) -> Any:

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..types import UNSEEN, Agent, Algorithm, Array, Benchmark, Plan, Rollout, Task, Tasks, UserError, check_range
+from ..types import JUDGED, Agent, Algorithm, Array, Benchmark, Plan, Rollout, Task, Tasks, UserError, check_range
 from .collect import collect, streams_of
 from .iterate import episode_sums, episodes_per_round
 
@@ -120,7 +120,7 @@ class _Given(NamedTuple):
         return jax.tree.leaves(self.tasks)[0].shape[0]
 
     def sample(self, key: Any, count: int) -> tuple[Any, Task]:
-        return jnp.full((count,), UNSEEN), self.tasks
+        return jnp.full((count,), JUDGED), self.tasks
 
     enumerate = sample
 
