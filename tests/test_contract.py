@@ -46,14 +46,16 @@ OWN["reptile"] = {"step_size": 0.01}  # Adam's steps are of this size whatever t
 OWN["gmps"] = {"expert_iterations": 1, "expert_epochs": 2, "adam_steps": 2, "batch": 8, "capacity": 32}
 OWN["pearl"] = {"exploration": 2, "gradient_steps": 2, "meta_batch": 3, "batch": 8, "context": 6, "capacity": 40}
 OWN["pearl"] |= {"encoder_hidden": (8,), "learning_rate": 1e-3}
+_REPLAY = {"gradient_steps": 2, "batch": 8, "capacity": 64, "fine_tuning_steps": 2, "fine_tuning_capacity": 24}
+OWN |= dict.fromkeys(("multitask-sac", "multitask-ddpg", "multitask-dqn"), _REPLAY)
 _PAST = {"head_hidden": (8,), "gradient_steps": 2, "batch": 8, "capacity": 20}
 OWN |= {"rl2-sac": {**_PAST, "episodes": 2}, "rl2-dqn": _PAST}
 OWN["mmaml"] = {"encoder_hidden": 4}  # among thousands of weights some gradient is near zero: see above
 # Algorithms that keep something of every training task: they get a few tasks of a benchmark that draws them afresh.
 FINITE = ("maesn", "gmps", "pearl")
 # Algorithms for continuous actions alone: a bandit is none of theirs. And for discrete ones alone.
-CONTINUOUS = ("pearl", "rl2-sac")
-DISCRETE_ALONE = ("rl2-dqn",)
+CONTINUOUS = ("pearl", "rl2-sac", "multitask-sac", "multitask-ddpg")
+DISCRETE_ALONE = ("rl2-dqn", "multitask-dqn")
 BEFORE = {"gmps": 1}  # iterations before what is tested begins: those of the experts are tested in tests/algorithms
 ALGORITHMS = list(registry.ALGORITHMS)
 DISCRETE = [name for name in ALGORITHMS if name not in CONTINUOUS]
@@ -66,6 +68,7 @@ def home(name: str) -> str:
 
 # Variants by a value of an algorithm that is tested anyway: where compilation is long, only in the whole suite.
 VARIANTS = ("fomaml", "anil", "meta-sgd", "boil", "e-maml", "cavia", "hyperx")
+VARIANTS += ("multitask-ddpg",)  # all but the losses of multitask-sac
 
 
 def unless_variant(name: str, *rest: Any) -> Any:
@@ -105,12 +108,15 @@ STILL_ON = {(name, "bandit"): DEAD for name in ADAPTED_POLICY}
 STILL_ON["gmps", "bandit"] = (*DEAD, ".policy.context", ".step_sizes.context")
 STILL_ON["promp", "bandit"] = (".network[0].weight",)  # tanh units have a slope at zero, so that their biases move
 STILL_ON["mmaml", "bandit"] = (".policy.network[0]", ".policy.network[1].weight", ".encoder", ".modulators")
+STILL_ON["multitask-dqn", "bandit"] = tuple(
+    f".{p}{leaf}" for p in ("online", "target") for leaf in ("[0]", "[1].weight")
+)
 STILL_ON["task-model", "bandit"] = tuple(f".{p}.network[0].weight" for p in ("policy", "offsets"))  # offsets are biases
 
 # Algorithms whose `divergence` is that of the step they take, which a search limits (tests/algorithms).
 SEARCHING = ("maml-trpo", "boil", "e-maml", "cavia", "maesn")
 # Algorithms that learn from old data, whatever policy collected them.
-OFF_POLICY = ("pearl", "rl2-sac", "rl2-dqn")
+OFF_POLICY = ("pearl", "rl2-sac", "rl2-dqn", "multitask-sac", "multitask-ddpg", "multitask-dqn")
 
 
 class Case(NamedTuple):
@@ -294,9 +300,9 @@ def restored(directory: Path, algorithm: Algorithm, benchmark: Benchmark, seeds:
 @pytest.mark.parametrize(
     ("name", "on", "seeds"),
     [
-        *(unless_variant(name, home(name), 1) for name in ALGORITHMS),
+        *(unless_variant(name, home(name), 1) for name in DISCRETE),
         *(unless_variant(name, "bandit", 2) for name in DISCRETE),
-        *((name, "navigation", 2) for name in CONTINUOUS),
+        *(unless_variant(name, "navigation", 2) for name in CONTINUOUS),
     ],
 )
 def test_three_and_three_resumed_iterations_are_six(tmp_path: Path, name: str, on: str, seeds: int) -> None:

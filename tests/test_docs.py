@@ -24,7 +24,7 @@ PAGE_OF |= dict.fromkeys(("rl2-sac", "rl2-dqn"), "rl2-off-policy.md")
 PAGE_OF |= {
     "varibad": "varibad.md",
     "hyperx": "hyperx.md",
-    "multitask-ppo": "multitask.md",
+    **dict.fromkeys(("multitask-ppo", "multitask-sac", "multitask-ddpg", "multitask-dqn"), "multitask.md"),
     "pearl": "pearl.md",
     "promp": "promp.md",
     "maesn": "maesn.md",
@@ -88,6 +88,9 @@ def test_every_algorithm_has_a_page() -> None:
         "varibad",
         "pearl",
         "multitask-ppo",
+        "multitask-sac",
+        "multitask-ddpg",
+        "multitask-dqn",
     ],
 )
 def test_hyperparameter_tables_show_the_defaults(algorithm: str) -> None:

@@ -35,17 +35,22 @@ MUST_PASS = {
     "varibad": tuple(PROBES),
     "hyperx": ("exploring",),  # the one that bonuses are about: without them it is VariBAD
     "multitask-ppo": ("one task", "visible", "nothing"),  # in training it never adapts
+    "multitask-dqn": ("one task", "visible", "nothing"),  # as above
+    "multitask-sac": (),
+    "multitask-ddpg": (),
     "rl2-dqn": tuple(PROBES),
     "rl2-sac": (),
     "pearl": (),
 }
 # Algorithms that no probe can be put to, and why.
 _BOXES = "its actions are continuous and those of the probes are not; tests/algorithms has one of its own"
-UNPROBED = dict.fromkeys(("rl2-sac", "pearl"), _BOXES)
+UNPROBED = dict.fromkeys(("rl2-sac", "multitask-sac", "multitask-ddpg", "pearl"), _BOXES)
 _RL2 = {"tasks": 128, "hidden": 32, "learning_rate": 5e-3, "minibatches": 2, "entropy": 0.03, "discount": 1.0}
 _PAST = {"tasks": 16, "hidden": 32, "head_hidden": (32,), "capacity": 2000, "learning_rate": 3e-3, "discount": 1.0}
 _TRUST = {"tasks": 16, "streams": 10, "hidden": (16,), "step_size": 0.5}
 _SMALL = {"tasks": 16, "streams": 10, "hidden": (16,), "learning_rate": 1e-2, "step_size": 0.5}
+_REPLAY = {"tasks": 16, "streams": 2, "hidden": (16,), "gradient_steps": 20, "batch": 32, "capacity": 2000}
+_REPLAY |= {"learning_rate": 1e-2, "target_rate": 0.05, "exploration_iterations": 40, "exploration": 0.0}
 _BELIEF = {"tasks": 64, "model_batch": 64, "clip": 0.2, "learning_rate": 3e-3, "discount": 1.0, "prior_weight": 0.01}
 SETTINGS: dict[str, tuple[int, dict[str, Any]]] = {  # iterations and hyper-parameters
     "rl2": (200, _RL2),
@@ -58,6 +63,7 @@ SETTINGS: dict[str, tuple[int, dict[str, Any]]] = {  # iterations and hyper-para
     "task-model": (60, _SMALL),
     "maesn": (100, {"tasks": 16, "streams": 10, "hidden": (16,), "step_size": 0.5}),
     "multitask-ppo": (60, {k: v for k, v in _SMALL.items() if k != "step_size"}),
+    "multitask-dqn": (60, _REPLAY),
     "varibad": (400, _BELIEF),
     "hyperx": (400, {**_BELIEF, "anneal": 300, "novelty_weight": 0.1, "surprise_weight": 0.1}),
     "reptile": (60, {"tasks": 16, "streams": 10, "hidden": (16,), "inner_steps": 2, "step_size": 0.1}),

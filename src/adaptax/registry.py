@@ -88,6 +88,9 @@ ALGORITHMS = {
         "adaptax.algorithms.multitask_ppo:MultitaskPPO",
         "multi-task PPO: one policy for all tasks, fine-tuned on a new one; the baseline of meta-learning",
     ),
+    "multitask-sac": Entry("adaptax.algorithms.multitask_sac:MultitaskSAC", "multi-task SAC: a replay of all tasks"),
+    "multitask-ddpg": Entry("adaptax.algorithms.multitask_ddpg:MultitaskDDPG", "multi-task TD3 or DDPG, with a replay"),
+    "multitask-dqn": Entry("adaptax.algorithms.multitask_dqn:MultitaskDQN", "multi-task DQN: a replay of all tasks"),
     "varibad": Entry(
         "adaptax.algorithms.varibad:VariBAD",
         "VariBAD: a policy on a variational belief about the task (Zintgraf et al. 2020), with PPO",
@@ -154,6 +157,7 @@ _TRUST_REGION = ("maml-trpo", "boil", "e-maml")
 _BY_GRADIENT = (
     *("maml", "fomaml", "anil", "meta-sgd", *_TRUST_REGION, "cavia"),
     *("promp", "maesn", "gmps", "mmaml", "reptile", "task-model", "multitask-ppo"),
+    *("multitask-sac", "multitask-ddpg", "multitask-dqn"),
 )
 _GRADIENT = {"rounds": 4, "streams": 20}
 # Fresh trials instead of passes over old ones: collecting one costs a quarter of a pass over it.
@@ -173,6 +177,10 @@ _PEARL = {
 _PAST_TRIALS = {"tasks": 8, "batch": 16, "discount": 0.9, "learning_rate": 2e-3, "judged_by_mean": False}
 _PAST_TRIALS |= {"entropy": -2.0, "temperature_learning_rate": 3e-3}
 _GUIDED = {"tasks": 40, "streams": 5, "step_size": 0.5, "expert_iterations": 40}
+_REPLAY = {"discount": 0.95, "batch": 128, "hidden": (64, 64), "fine_tuning_steps": 500, "fine_tuning_capacity": 20_000}
+_VALUES = {"batch": 128, "hidden": (64, 64)}
+_FINE_TUNED = {"rounds": 8, "streams": 20, "tasks": 40}
+_EACH = {"rounds": 8, "streams": 1, "episodes": 1}
 # The authors' sizes. Their PPO, made for 100 M steps, takes smaller steps (docs/algorithms/hyperx.md).
 _ROOMS = {
     **{"tasks": 32, "cells": (15, 3), "latent": 10, "hidden": 128, "decoder_hidden": (64, 64), "policy_hidden": (64,)},
@@ -201,6 +209,11 @@ DEFAULTS: dict[tuple[str, str], Defaults] = {
     **{(name, "navigation"): _POINT for name in ("maml", "fomaml", "anil", "meta-sgd", *_TRUST_REGION, "promp")},
     ("cavia", "navigation"): _POINT._replace(hyperparameters={"step_size": 1.0, "discount": 0.95}),
     **{(name, "navigation"): _POINT._replace(hyperparameters={}) for name in ("reptile", "multitask-ppo")},
+    ("multitask-sac", "navigation"): Defaults(_REPLAY, 100, _FINE_TUNED),
+    ("multitask-ddpg", "navigation"): Defaults({**_REPLAY, "noise": 0.3}, 100, _FINE_TUNED),
+    ("multitask-sac", "sparse-navigation"): Defaults({**_REPLAY, "discount": 0.9}, 60, {**_FINE_TUNED, "tasks": 20}),
+    ("multitask-dqn", "gridnavi"): Defaults({**_VALUES, "discount": 0.95}, 120, {**_EACH, "tasks": 210}),
+    ("multitask-dqn", "tabular-mdp"): Defaults({**_VALUES, "discount": 0.9}, 120, {**_EACH, "tasks": 100}),
     # With learned step sizes the prior comes to cover less of the half circle (docs/algorithms/maesn.md).
     ("maesn", "sparse-navigation"): Defaults(
         {"learn_step_sizes": False, "later_step_scale": 0.9}, 300, {"rounds": 16, "streams": 20, "tasks": 20}

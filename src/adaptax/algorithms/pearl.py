@@ -40,6 +40,7 @@ from ..ops import distributions, squashed
 from ..ops.averaging import polyak
 from ..ops.distributions import DiagonalGaussian
 from ..ops.gaussian_product import GaussianProduct, no_factors
+from ..ops.transitions import Transition, transitions
 from ..types import Array, Decision, Key, Metrics, Params, Plan, Rollout, Spec, Timestep, Trial, UserError, check_range
 
 
@@ -63,16 +64,6 @@ class PEARLState(NamedTuple):
     transitions: buffers.TaskRing  # of Transition
     contexts: buffers.TaskRing  # of what the encoder reads [I]
     iteration: Array
-
-
-class Transition(NamedTuple):
-    """Leaves [..., ·]; actions in (−1, 1)."""
-
-    observation: Array
-    action: Array
-    reward: Array
-    terminated: Array  # float32
-    next_observation: Array
 
 
 Learned = tuple[PEARLParams, Params, tuple[Any, Any]]  # what a gradient step changes: parameters, V̄, optimizers
@@ -212,13 +203,9 @@ class PEARL:
         return jnp.concatenate([*parts, of.next_observation] if self.next_in_context else parts, axis=-1)
 
     def _transitions(self, rollout: Rollout) -> Transition:
-        """What soft actor-critic learns from, with the reward for training."""
-        observation, reached = (
-            distributions.flatten(self.spec.observation_space, x)
-            for x in (rollout.timestep.observation, rollout.next_observation)
-        )
+        """What soft actor-critic learns from: actions in (−1, 1), the reward for training."""
         action = squashed.from_space(self.spec.action_space, rollout.decision.action)
-        return Transition(observation, action, rollout.shaped, rollout.terminated.astype(jnp.float32), reached)
+        return transitions(self.spec.observation_space, rollout, action, rollout.shaped)
 
     # --- how meta-parameters learn from many tasks ---
 

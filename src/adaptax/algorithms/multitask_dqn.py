@@ -1,0 +1,189 @@
+"""Multi-task DQN with fine-tuning (Mnih et al. 2015, algorithm 1; double: van Hasselt et al. 2016; dueling: Wang et al.
+2016).
+
+One Q for all tasks, trained without being told which one it faces on the transitions of all of them, and on a new task
+trained further on that task's own (`multitask_replay`). Each gradient step, on a batch of (s, a, r, d, s'):
+
+    values     minimise mean h(Q(s, a) − y),  y = r + γ (1 − d) Q'(s', a'),  h(x) = x²/2 within ±1, |x| − ½ beyond
+               a' = argmax Q(s', ·)  (`double`),  or argmax Q'(s', ·)
+    target     Q' ← (1 − τ) Q' + τ Q
+
+with d only where an episode terminates. With `dueling` Q = V + A − mean A, where V and A are outputs of one network.
+Agents take a uniform action with probability ε, else the best one. ε falls linearly over the first
+`exploration_iterations` of training; it is a parameter, for `act` to know it, and so a new task's first round has the ε
+that training ended with. After that it is the last one.
+
+Differences from the papers: the target follows in every step instead of being copied now and then, Adam, dueling
+without layers of their own for V and A, and what was collected is learned from in one piece after each iteration.
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import gymnasium
+import jax
+import jax.numpy as jnp
+import optax
+
+from .. import multitask_replay as replay
+from ..multitask_replay import Adapted, ReplayState, descend
+from ..nets.mlp import mlp
+from ..nets.network import Network
+from ..ops import distributions
+from ..ops.averaging import polyak
+from ..ops.temporal_difference import dueling, q_learning_target
+from ..ops.transitions import Transition
+from ..types import (
+    Array,
+    Decision,
+    Key,
+    Memory,
+    Metrics,
+    Params,
+    Plan,
+    Rollout,
+    Spec,
+    Timestep,
+    Trial,
+    UserError,
+    check_range,
+)
+
+
+class DQNParams(NamedTuple):
+    online: Params  # Q
+    target: Params  # Q'
+    exploration: Array  # ε, float32 []
+
+
+@dataclass(frozen=True)
+class MultitaskDQN:
+    """Q-learning on all tasks at once, fine-tuned on a new one."""
+
+    spec: Spec
+    """What the environment looks like."""
+    tasks: int = 20
+    """Tasks per iteration."""
+    streams: int = 4
+    """Trajectories per task and round."""
+    steps: int = 0
+    """Environment steps per trajectory and round; 0: one full-length trial of the benchmark's protocol."""
+    hidden: tuple[int, ...] = (128, 128)
+    """Hidden ReLU units of the layers of Q."""
+    double: bool = True
+    """Let Q choose the action whose value Q' tells."""
+    dueling: bool = True
+    """Q as a value and the advantages of the actions."""
+    initial_exploration: float = 1.0
+    """ε in the first iteration."""
+    exploration: float = 0.05
+    """ε in the end, and on a new task."""
+    exploration_iterations: int = 100
+    """Iterations until then."""
+    discount: float = 0.99
+    """γ."""
+    gradient_steps: int = 200
+    """Gradient steps in one iteration."""
+    batch: int = 256
+    """Transitions in each of them."""
+    capacity: int = 200_000
+    """Transitions in the replay, at least those of one iteration."""
+    learning_rate: float = 1e-3
+    """Adam's step size, in training and on a new task."""
+    target_rate: float = 0.005
+    """τ: rate at which the target Q' follows Q."""
+    fine_tuning_steps: int = 200
+    """Gradient steps after each round of a new task."""
+    fine_tuning_capacity: int = 10_000
+    """Transitions that are kept of a new task, at least those of one round."""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.spec.action_space, gymnasium.spaces.Discrete):
+            raise UserError(
+                f"multitask-dqn needs discrete actions and the action space here is {self.spec.action_space}; "
+                "multitask-sac and multitask-ddpg are the baselines for continuous ones"
+            )
+        replay.check(self)
+        for name in ("initial_exploration", "exploration"):
+            check_range(name, getattr(self, name), 0, 1)
+        check_range("exploration_iterations", self.exploration_iterations, 1)
+
+    @property
+    def plan(self) -> Plan:
+        return replay.plan(self)
+
+    @property
+    def _network(self) -> Network:
+        observation = distributions.flat_size(self.spec.observation_space)
+        actions = distributions.outputs_needed(self.spec.action_space)
+        return mlp((observation, *self.hidden, actions + self.dueling))
+
+    # --- how the agent faces one task ---
+
+    def begin(self, params: DQNParams, key: Key, index: Array) -> Adapted:
+        return replay.begin(self, params)
+
+    def start(self, params: DQNParams) -> Memory:
+        return ()
+
+    def act(
+        self, params: DQNParams, adapted: Adapted, memory: Memory, timestep: Timestep, key: Key
+    ) -> tuple[Decision, Memory]:
+        explore_key, action_key = jax.random.split(key)
+        observation = distributions.flatten(self.spec.observation_space, timestep.observation)
+        values = self.values(adapted.params.online, observation)
+        best = jnp.argmax(values, axis=-1).astype(jnp.int32)
+        other = jax.random.randint(action_key, (), 0, values.shape[-1], jnp.int32)
+        explore = jax.random.uniform(explore_key) < adapted.params.exploration
+        return Decision(jnp.where(explore, other, best)), memory
+
+    def adapt(self, params: DQNParams, adapted: Adapted, rollout: Rollout, key: Key) -> Adapted:
+        adapted = replay.adapt(self, adapted, rollout, key)
+        last: Any = adapted.params._replace(exploration=jnp.asarray(self.exploration, jnp.float32))
+        return adapted._replace(params=last)
+
+    def values(self, params: Params, observation: Array) -> Array:
+        """Q(s, ·) [..., A] at flat observations [..., O]."""
+        outputs, _ = self._network.apply(params, (), observation)
+        return dueling(outputs[..., :1], outputs[..., 1:]) if self.dueling else outputs
+
+    # --- how the parameters learn from many tasks ---
+
+    def init(self, key: Key) -> ReplayState:
+        return replay.init(self, key)
+
+    def update(self, state: ReplayState, trials: Trial, key: Key) -> tuple[ReplayState, Metrics]:
+        state, metrics = replay.update(self, state, trials, key)
+        params = state.params._replace(exploration=self.exploration_at(state.iteration))
+        return state._replace(params=params), metrics
+
+    def exploration_at(self, iteration: Array) -> Array:
+        """ε at an iteration []."""
+        way = jnp.minimum(iteration.astype(jnp.float32) / self.exploration_iterations, 1.0)
+        return self.initial_exploration + way * (self.exploration - self.initial_exploration)
+
+    def init_params(self, key: Key) -> DQNParams:
+        online = self._network.init(key)
+        return DQNParams(online, online, jnp.asarray(self.initial_exploration, jnp.float32))
+
+    def init_moments(self, params: DQNParams) -> Any:
+        return optax.adam(self.learning_rate).init(params.online)
+
+    def learner_action(self, action: Array) -> Array:
+        return action
+
+    def gradient_step(
+        self, params: DQNParams, moments: Any, batch: Transition, key: Key
+    ) -> tuple[DQNParams, Any, Metrics]:
+        (loss, metrics), slope = jax.value_and_grad(self.loss, has_aux=True)(params.online, params.target, batch)
+        online, moments = descend(self.learning_rate, params.online, slope, moments)
+        target = polyak(params.target, online, self.target_rate)
+        return DQNParams(online, target, params.exploration), moments, metrics | {"loss": loss}
+
+    def loss(self, online: Params, target: Params, batch: Transition) -> tuple[Array, Metrics]:
+        """The mean Huber loss on transitions [B]; the target is constant."""
+        ours, theirs = (self.values(params, batch.next_observation) for params in (online, target))
+        goal = q_learning_target(batch.reward, batch.terminated, self.discount, ours, theirs, self.double)
+        values = self.values(online, batch.observation)
+        taken = jnp.take_along_axis(values, batch.action[..., None], axis=-1)[..., 0]
+        return jnp.mean(optax.huber_loss(taken, goal)), {"value": jnp.mean(taken)}

@@ -1,0 +1,28 @@
+"""Steps without their order: what an off-policy learner keeps of a rollout."""
+
+from typing import NamedTuple
+
+import gymnasium
+import jax.numpy as jnp
+
+from ..types import Array, Rollout
+from . import distributions
+
+
+class Transition(NamedTuple):
+    """(s, a, r, d, s') with leading axes [...]; s and s' are flat [..., O]."""
+
+    observation: Array
+    action: Array
+    reward: Array
+    terminated: Array  # float32: 1 where no value follows; a time limit leaves it 0
+    next_observation: Array
+
+
+def transitions(space: gymnasium.Space, rollout: Rollout, action: Array, reward: Array) -> Transition:
+    """The steps of `rollout` (any leading axes), with `action` in the learner's own units and the `reward` that it may
+    learn from; `space` is that of observations. s' is the true successor, not what follows a reset."""
+    observation, reached = (
+        distributions.flatten(space, x) for x in (rollout.timestep.observation, rollout.next_observation)
+    )
+    return Transition(observation, action, reward, rollout.terminated.astype(jnp.float32), reached)
