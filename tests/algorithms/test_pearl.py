@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import gymnasium
@@ -77,12 +77,19 @@ def test_the_critics_loss_by_hand() -> None:
     params, key = state.params, jax.random.key(3)
     target = jax.tree.map(lambda x: x + 0.05, state.target)
     learned = (params.encoder, params.actor_critic.critics)
-    found, (latent, metrics) = algorithm.critic_loss(learned, target, *sampled(), key)
+    keys = jax.random.split(key, 5)
+
+    def mean_loss(algorithm: Any) -> Any:
+        losses, (latent, metrics) = jax.vmap(partial(algorithm.critic_loss, target, learned))(*sampled(), keys)
+        return jnp.mean(losses), latent, jax.tree.map(jnp.mean, metrics)
+
+    found, latent, metrics = mean_loss(algorithm)
     outputs = layers(params.encoder, context)
     mean, variance = outputs[..., :3], np.logaddexp(0, outputs[..., 3:])
     variance_of_belief = 1 / np.sum(1 / variance, axis=1)
     centre = variance_of_belief * np.sum(mean / variance, axis=1)
-    z = centre + np.sqrt(variance_of_belief) * np.asarray(jax.random.normal(key, (5, 3)))
+    noise = np.stack([jax.random.normal(k, (3,)) for k in keys])
+    z = centre + np.sqrt(variance_of_belief) * noise
     z = np.broadcast_to(z[:, None], (5, 7, 3))  # one z for all transitions of a task
     np.testing.assert_allclose(latent, z, rtol=1e-4, atol=1e-5)
     following = 10 * layers(target, np.concatenate([batch.next_observation, z], -1))[..., 0]
@@ -92,8 +99,7 @@ def test_the_critics_loss_by_hand() -> None:
     divergence = np.sum(0.5 * (variance_of_belief + centre**2 - 1 - np.log(variance_of_belief)))
     np.testing.assert_allclose(found, error + 0.7 * divergence, rtol=1e-4)
     np.testing.assert_allclose(metrics["belief_divergence"], divergence / 5, rtol=1e-4)
-    deterministic = replace(algorithm, deterministic=True)
-    alone, (latent, metrics) = deterministic.critic_loss(learned, target, *sampled(), key)
+    alone, latent, metrics = mean_loss(replace(algorithm, deterministic=True))
     np.testing.assert_allclose(latent, np.broadcast_to(centre[:, None], z.shape), rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(alone, metrics["critic_error"])
 
@@ -103,11 +109,11 @@ def test_which_loss_teaches_what() -> None:
     wherever it does not enter Q."""
     algorithm, state, _ = meta_batch()
     (encoder, (policy, critics, value)), key = state.params, jax.random.key(3)
-    batch, context = sampled()
+    batch, context = jax.tree.map(lambda x: x[0], sampled())
 
     def of(encoder: Any, policy: Any, critics: Any, value: Any, target: Any) -> tuple[Any, Any]:
-        first, (latent, _) = algorithm.critic_loss((encoder, critics), target, batch, context, key)
-        return first, algorithm.actor_loss((policy, value), critics, batch.observation, latent, key)[0]
+        first, (latent, _) = algorithm.critic_loss(target, (encoder, critics), batch, context, key)
+        return first, algorithm.actor_loss(critics, (policy, value), batch.observation, latent, key)[0]
 
     given = (encoder, policy, critics, value, state.target)
 
@@ -119,18 +125,20 @@ def test_which_loss_teaches_what() -> None:
     # The encoder does not see the losses of policy and value: z̄ is constant. (The critics' slope is not taken there.)
     assert moved(1) == [False, True, True, True, False]
     # The encoder learns from the critics' error through z, and differently with the prior's weight.
-    rest = (state.target, batch, context, key)
+    rest = (batch, context, key)
     free = replace(algorithm, prior_weight=0.0)
-    slope, held = (jax.grad(lambda e, a=a: a.critic_loss((e, critics), *rest)[0])(encoder) for a in (free, algorithm))
+    slope, held = (
+        jax.grad(lambda e, a=a: a.critic_loss(state.target, (e, critics), *rest)[0])(encoder) for a in (free, algorithm)
+    )
     assert all(np.any(a != b) and np.any(a != 0) for a, b in zip(*map(jax.tree.leaves, (slope, held)), strict=True))
 
 
 def test_the_losses_of_policy_and_value_by_hand() -> None:
     algorithm, state, _ = meta_batch()
     (_, (policy, critics, value)), key = state.params, jax.random.key(4)
-    observation = sampled()[0].observation
-    latent = jax.random.normal(jax.random.key(5), (5, 7, 3))
-    found, _ = algorithm.actor_loss((policy, value), critics, observation, latent, key)
+    observation = sampled()[0].observation[0]
+    latent = jax.random.normal(jax.random.key(5), (7, 3))
+    found, _ = algorithm.actor_loss(critics, (policy, value), observation, latent, key)
     state_, z = np.asarray(observation, np.float64), np.asarray(latent, np.float64)
     outputs = layers(policy, np.concatenate([state_, z], -1))
     mean, log_std = outputs[..., :2], np.clip(outputs[..., 2:], -20, 2)
@@ -144,7 +152,7 @@ def test_the_losses_of_policy_and_value_by_hand() -> None:
     np.testing.assert_allclose(found, expected, rtol=1e-3)
     # The value's loss moves the value only: nothing of it reaches the policy.
     slopes = [
-        jax.grad(lambda p, v=v: algorithm.actor_loss((p, v), critics, observation, latent, key)[0])(policy)
+        jax.grad(lambda p, v=v: algorithm.actor_loss(critics, (p, v), observation, latent, key)[0])(policy)
         for v in (value, jax.tree.map(lambda x: x + 1.0, value))
     ]
     jax.tree.map(np.testing.assert_array_equal, *slopes)

@@ -27,6 +27,7 @@ weights begin in ±1/√inputs; Q and V are networks' outputs times ρ (`nets.so
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -40,6 +41,7 @@ from ..ops import distributions, squashed
 from ..ops.averaging import polyak
 from ..ops.distributions import DiagonalGaussian
 from ..ops.gaussian_product import GaussianProduct, no_factors
+from ..ops.tasks import mean_gradient
 from ..ops.transitions import Transition, transitions
 from ..types import Array, Decision, Key, Metrics, Params, Plan, Rollout, Spec, Timestep, Trial, UserError, check_range
 
@@ -251,35 +253,41 @@ class PEARL:
     def gradient_step(
         self, learned: Learned, transitions: buffers.TaskRing, contexts: buffers.TaskRing, key: Key
     ) -> tuple[Learned, Metrics]:
-        """One step of everything on a fresh meta-batch."""
+        """One step of everything on a fresh meta-batch, whose tasks are gone through one by one."""
         (encoder, (policy, critics, value)), target, (first, second) = learned
-        task_key, batch_key, context_key, latent_key, action_key = jax.random.split(key, 5)
+        task_key, batch_key, context_key, *draw_keys = jax.random.split(key, 5)
         # A task from which nothing was collected yet cannot be drawn.
         chance = jnp.where(contexts.added > 0, 0.0, -jnp.inf)
         index = jax.random.categorical(task_key, chance, shape=(self.meta_batch,))
         batch = buffers.sample_by_task(transitions, batch_key, index, self.batch)
         context = buffers.sample_by_task(contexts, context_key, index, self.context)
+        latent_keys, action_keys = (jax.random.split(k, self.meta_batch) for k in draw_keys)
         learns: Any = (encoder, critics)
-        slope, (latent, metrics) = jax.grad(self.critic_loss, has_aux=True)(learns, target, batch, context, latent_key)
+        loss = partial(self.critic_loss, target)
+        slope, (latent, metrics) = mean_gradient(loss, learns, batch, context, latent_keys)
         (encoder, critics), first = self._descend(learns, slope, first)
         learns = (policy, value)
-        slope, more = jax.grad(self.actor_loss, has_aux=True)(learns, critics, batch.observation, latent, action_key)
+        loss = partial(self.actor_loss, critics)
+        slope, more = mean_gradient(loss, learns, batch.observation, latent, action_keys)
         (policy, value), second = self._descend(learns, slope, second)
         params = PEARLParams(encoder, SoftActorCriticParams(policy, critics, value))
-        return (params, polyak(target, value, self.target_rate), (first, second)), metrics | more
+        metrics = jax.tree.map(jnp.mean, metrics | more)
+        return (params, polyak(target, value, self.target_rate), (first, second)), metrics
 
     def _descend(self, learns: Any, slope: Any, optimizer: Any) -> tuple[Any, Any]:
         step, optimizer = self._optimizer.update(slope, optimizer)
         return optax.apply_updates(learns, step), optimizer
 
     def critic_loss(
-        self, learned: tuple[Params, Params], target: Params, batch: Transition, context: Array, key: Key
+        self, target: Params, learned: tuple[Params, Params], batch: Transition, context: Array, key: Key
     ) -> tuple[Array, tuple[Array, Metrics]]:
-        """The loss of encoder and critics on transitions [M, B] and contexts [M, C, I]; and z̄ [M, B, Z]."""
+        """The loss of encoder and critics on the transitions [B] and the context [C, I] of one task; and z̄ [B, Z].
+
+        Its mean over the M tasks of a meta-batch has the divergence summed over tasks: here it counts M times.
+        """
         encoder, critics = learned
         belief = self._encoder.product(encoder, context).distribution()
-        latent = self._draw(belief, key)[:, None]
-        latent = jnp.broadcast_to(latent, (*batch.reward.shape, self.latent))
+        latent = jnp.broadcast_to(self._draw(belief, key), (*batch.reward.shape, self.latent))
         fixed = jax.lax.stop_gradient(latent)
         following = self._actor_critic.value(target, batch.next_observation, fixed)
         goal = self.reward_scale * batch.reward + self.discount * (1.0 - batch.terminated) * following
@@ -287,14 +295,14 @@ class PEARL:
         error = sum((jnp.mean(jnp.square(value - goal)) for value in values), jnp.zeros(()))
         prior = jax.tree.map(jnp.zeros_like, belief)
         divergence = jnp.sum(belief.divergence(prior))
-        loss = error if self.deterministic else error + self.prior_weight * divergence
-        metrics = {"critic_error": error, "belief_divergence": divergence / len(context)}
+        loss = error if self.deterministic else error + self.prior_weight * self.meta_batch * divergence
+        metrics = {"critic_error": error, "belief_divergence": divergence}
         return loss, (fixed, metrics)
 
     def actor_loss(
-        self, learned: tuple[Params, Params], critics: Params, observation: Array, latent: Array, key: Key
+        self, critics: Params, learned: tuple[Params, Params], observation: Array, latent: Array, key: Key
     ) -> tuple[Array, Metrics]:
-        """The losses of policy and value, added up, at observations [M, B, O] and latents z̄ [M, B, Z]."""
+        """The losses of policy and value, added up, at one task's observations [B, O] and latents z̄ [B, Z]."""
         policy_params, value_params = learned
         policy = self._actor_critic.policy(policy_params, observation, latent)
         action, logs = policy.sample_with_log_probability(key)

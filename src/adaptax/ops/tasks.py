@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax.core import Tracer
+from jax.sharding import PartitionSpec
 
 from ..types import JUDGED, Array, check_range
 
@@ -29,14 +30,10 @@ def map_tasks(function: Callable[..., Any], *batches: Any) -> Any:
     if width == 1 or count % width:
         return jax.lax.map(lambda args: function(*args), batches)
 
-    # [N] -> [N / width, width]: step k of the loop takes the k-th task of every device.
-    def deal(x: Any) -> Any:
-        return jnp.swapaxes(x.reshape(width, count // width, *x.shape[1:]), 0, 1)
-
     def gather(x: Any) -> Any:
         return jnp.swapaxes(x, 0, 1).reshape(count, *x.shape[2:])
 
-    results = jax.lax.map(lambda args: jax.vmap(function)(*args), jax.tree.map(deal, batches))
+    results = jax.lax.map(lambda args: jax.vmap(function)(*args), _deal(batches, width))
     return jax.tree.map(gather, results)
 
 
@@ -55,11 +52,8 @@ def _mean(function: Callable[..., tuple[Any, Any]], *batches: Any) -> tuple[Any,
     """The mean over tasks of the first result of `function(*task)`, and the second ones stacked."""
     width = _devices()
     count = jax.tree.leaves(batches)[0].shape[0]
-    if width == 1 or count % width:
+    if count % width:
         width = 1
-
-    def deal(x: Any) -> Any:
-        return jnp.swapaxes(x.reshape(width, count // width, *x.shape[1:]), 0, 1)
 
     def add(total: Any, batch: Any) -> tuple[Any, Any]:
         result, auxiliary = jax.vmap(lambda args: function(*args))(batch)
@@ -67,9 +61,20 @@ def _mean(function: Callable[..., tuple[Any, Any]], *batches: Any) -> tuple[Any,
 
     shapes = jax.eval_shape(lambda all_: function(*jax.tree.map(lambda x: x[0], all_))[0], batches)
     zeros = jax.tree.map(lambda s: jnp.zeros((width, *s.shape), s.dtype), shapes)
-    total, auxiliaries = jax.lax.scan(add, zeros, jax.tree.map(deal, batches))
+    total, auxiliaries = jax.lax.scan(add, zeros, _deal(batches, width))
     mean = jax.tree.map(lambda x: jnp.sum(x, axis=0) / count, total)
     return mean, jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1).reshape(count, *x.shape[2:]), auxiliaries)
+
+
+def _deal(batches: Any, width: int) -> Any:
+    """[N, ...] -> [N / width, width, ...]: step k of a loop takes the k-th task of every device."""
+
+    def one(x: Any) -> Any:
+        dealt = jnp.swapaxes(x.reshape(width, -1, *x.shape[1:]), 0, 1)
+        # Tasks drawn inside an update lie on all devices, and each would go through all of them.
+        return dealt if width == 1 else jax.lax.with_sharding_constraint(dealt, PartitionSpec(None, TASK_AXIS))
+
+    return jax.tree.map(one, batches)
 
 
 def _devices() -> int:

@@ -64,6 +64,20 @@ JOBS = [
         {"tasks": 16},
         1,
     ),
+    Job(
+        "PEARL, sparse point robot, 10 gradient steps on 16 × 256 transitions and contexts of 16 × 1 000, 3×300",
+        "pearl",
+        "sparse-navigation",
+        {"goals": "paper"},
+        {
+            "gradient_steps": 10,
+            "batch": 256,
+            "context": 1000,
+            "hidden": (300, 300, 300),
+            "encoder_hidden": (200, 200, 200),
+        },
+        2,
+    ),
 ]
 
 
