@@ -22,7 +22,7 @@ class BenchOptions:
 
     Beside them stands the floor set by this machine's matrix-product rate.
 
-    `adaptax bench rl2 bandit` measures one pair and takes its settings; without names, three standard jobs run.
+    `adaptax bench rl2 bandit` measures one pair and takes its settings; without names, the standard jobs run.
     """
 
     json: bool = False
