@@ -79,7 +79,7 @@ def main() -> None:
 
 NOTE = (
     "20 held-out goals of the half circle, z from the prior in the first five episodes; the paper has curves only. "
-    "120 000 gradient steps on 16 × 32 transitions and contexts of 100, two layers of 128 units (published: 16 × 256, "
+    "120 000 gradient steps on 16 × 32 transitions and contexts of 400, two layers of 128 units (published: 16 × 256, "
     "1 024, three layers of 300)"
 )
 

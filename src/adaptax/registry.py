@@ -170,7 +170,7 @@ _MODULATED = {**_CLUSTERED, "tasks": 20, "inner_steps": 0, "step_size": 0.02, "p
 # The published schedule of collection; fewer and smaller gradient steps of smaller networks (docs/algorithms/pearl.md).
 _PEARL = {
     **{"tasks": 10, "rounds": 10, "context_rounds": 0, "streams": 5, "exploration": 5, "gradient_steps": 500},
-    **{"batch": 32, "context": 100, "hidden": (128, 128), "encoder_hidden": (64, 64)},
+    **{"batch": 32, "context": 400, "hidden": (128, 128), "encoder_hidden": (64, 64)},
     **{"prior_weight": 1.0, "discount": 0.9, "reward_scale": 100.0, "learning_rate": 1e-3},
 }
 # The agent comes to rely on its own noise to find out where the goal is, so it keeps it when judged.
