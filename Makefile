@@ -35,10 +35,10 @@ demo: $(INSTALLED)
 	@$(BIN)/python benchmarks/demo.py
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -q -n 2
+	$(BIN)/python -m pytest -q -n 2 --dist loadgroup
 
 test-all: $(INSTALLED)
-	$(BIN)/python -m pytest -q -n 2 -m "slow or not slow"
+	$(BIN)/python -m pytest -q -n 2 --dist loadgroup -m "slow or not slow"
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
