@@ -17,12 +17,11 @@ import pytest
 jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_platforms", "cpu")
 
-# A run and its continuation compile the same program: the second one finds it here, and what one worker has compiled
-# the others find. Nothing is read from an older session, whose sources may have been others.
-if "PYTEST_XDIST_WORKER" not in os.environ:
-    os.environ["ADAPTAX_TESTS_COMPILED"] = tempfile.mkdtemp(prefix="adaptax-tests-")
-    atexit.register(shutil.rmtree, os.environ["ADAPTAX_TESTS_COMPILED"], ignore_errors=True)
-jax.config.update("jax_compilation_cache_dir", os.environ["ADAPTAX_TESTS_COMPILED"])
+# A run and its continuation compile the same program: the second one finds it here. Nothing is read from an older
+# session, whose sources may have been others, nor from another worker, which may be half way through writing it.
+_compiled = tempfile.mkdtemp(prefix="adaptax-tests-")
+atexit.register(shutil.rmtree, _compiled, ignore_errors=True)
+jax.config.update("jax_compilation_cache_dir", _compiled)
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
 
 
