@@ -103,6 +103,44 @@ def test_the_bound_sums_over_beliefs_and_steps_and_is_a_mean_over_trials() -> No
     assert float(loss) == pytest.approx((error + 0.3 * divergence) / TRIALS, rel=1e-4)
 
 
+def test_states_are_predicted_from_the_step_before() -> None:
+    """What a second decoder adds to the likelihood of rewards, against a loop."""
+    trials, alone, belief = stories(), model(), model()._replace(state_weight=0.3)
+    params = belief.init(jax.random.key(0))
+    assert jax.tree.structure(alone.init(jax.random.key(0))) != jax.tree.structure(params)
+    latent, story = jax.random.normal(jax.random.key(1), (2, 4)), jax.tree.map(lambda x: x[0], trials)
+    found = belief.log_likelihood(params, latent, story) - alone.log_likelihood(params, latent, story)
+    first, last = (jax.tree.map(np.asarray, layer) for layer in params.state_decoder)
+    expected = np.zeros(2)
+    for m in range(2):
+        for k in range(STEPS):
+            inputs = np.concatenate([latent[m], story.before[k]])
+            hidden = np.maximum(inputs @ first.weight + first.bias, 0)
+            expected[m] -= 0.15 * np.sum((hidden @ last.weight + last.bias - np.asarray(story.reached[k])) ** 2)
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("cells", "state_weight"), [((2, 3), 0.0), ((), 0.4)])
+def test_some_of_the_terms_are_expected_to_be_all_of_them(cells: tuple[int, ...], state_weight: float) -> None:
+    """With latents that do not vary, the mean over draws of 3 beliefs × 2 steps is the whole sum; as many as there are
+    give the whole sum itself."""
+    belief = model(cells)._replace(state_weight=state_weight)
+    params = belief.init(jax.random.key(0))
+    bias = params.head[0].bias.at[4:].set(-20.0)  # log σ
+    params = params._replace(
+        head=(params.head[0]._replace(weight=params.head[0].weight.at[:, 4:].set(0.0), bias=bias),)
+    )
+    keys = jax.random.split(jax.random.key(2), 4000)
+
+    def error(belief: Belief) -> Any:
+        return jax.jit(jax.vmap(lambda key: belief.loss(params, stories(), 0.1, key)[1]["model_error"]))(keys)
+
+    whole, some = error(belief), np.asarray(error(belief._replace(beliefs=3, steps=2)))
+    np.testing.assert_allclose(some.mean(), whole[0], atol=4 * some.std() / len(some) ** 0.5)
+    assert some.std() > 0.02 * whole[0]
+    np.testing.assert_array_equal(error(belief._replace(beliefs=STEPS + 1, steps=STEPS)), whole)
+
+
 def test_it_learns_which_place_pays() -> None:
     """Trials in which the place with the trial's number pays 1: after a visit of it the belief knows it."""
     belief = model((2, 3), True)

@@ -107,6 +107,12 @@ class VariBAD:
     each place; (): observations are no places."""
     reward_model: Literal["gaussian", "bernoulli"] = "gaussian"
     """What the decoder predicts: the reward, with unit variance; or whether it is positive."""
+    state_weight: float = 0.0
+    """Weight of predicting states too, for tasks that differ in dynamics; 0: rewards alone."""
+    decoded_beliefs: int = 0
+    """How many beliefs of a trial enter one estimate of the evidence bound, drawn evenly; 0: all."""
+    decoded_steps: int = 0
+    """How many steps of the trial they predict, drawn evenly; 0: all."""
     prior_weight: float = 0.1
     """w: weight of KL(q_t ‖ q_{t−1})."""
     model_learning_rate: float = 1e-3
@@ -153,7 +159,7 @@ class VariBAD:
         for name in (*sizes, "model_batch", "model_updates"):
             check_range(name, getattr(self, name), 1)
         weights = ("prior_weight", "entropy", "value_weight", "novelty_weight", "surprise_weight")
-        for name in ("episodes", "decay", "anneal", *weights):
+        for name in ("episodes", "decay", "anneal", "state_weight", "decoded_beliefs", "decoded_steps", *weights):
             check_range(name, getattr(self, name), 0)
         for name in ("learning_rate", "model_learning_rate", "gradient_clip", "clip"):
             check_range(name, getattr(self, name), 0, above=True)
@@ -176,7 +182,8 @@ class VariBAD:
     def belief_model(self) -> Belief:
         """q_φ and p_θ."""
         sizes = (self.latent, self.hidden, self.embedding, self.decoder_hidden, self.cells)
-        return Belief(self.spec, *sizes, self.reward_model == "bernoulli")
+        decoded = (self.state_weight, self.decoded_beliefs, self.decoded_steps)
+        return Belief(self.spec, *sizes, self.reward_model == "bernoulli", *decoded)
 
     @property
     def exploration(self) -> Bonuses:

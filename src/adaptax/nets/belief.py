@@ -7,7 +7,7 @@ what any step of the trial pays.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import gymnasium
 import jax
@@ -29,6 +29,7 @@ class BeliefParams(NamedTuple):
     recurrence: Params
     head: Params  # hidden state to (μ, log σ)
     decoder: Params
+    state_decoder: Params = ()  # where states are predicted, too
 
 
 class BeliefMemory(NamedTuple):
@@ -55,6 +56,11 @@ class Belief(NamedTuple):
     has one head for each place and reads m alone: the T (T + 1) predictions of a trial cost T + 1 products. Otherwise
     it reads (s_{k−1}, a_{k−1}, s_k, m) for every pair of belief and step. `positive` predicts whether a reward is
     positive (Bernoulli) in place of the reward itself (Gaussian with unit variance).
+
+    With a `state_weight` a second decoder predicts s_k from (s_{k−1}, a_{k−1}, m), Gaussian with unit variance, for
+    tasks that differ in dynamics. `beliefs` and `steps`, where they are not 0, are how many of a trial's beliefs are
+    decoded, and for how many of its steps: drawn afresh for every trial, and weighted so that the sum is expected to
+    be that of all.
     """
 
     spec: Spec
@@ -64,6 +70,9 @@ class Belief(NamedTuple):
     decoder_hidden: Sequence[int]
     cells: Sequence[int]
     positive: bool
+    state_weight: float = 0.0
+    beliefs: int = 0
+    steps: int = 0
 
     @property
     def _networks(self) -> tuple[Network, Network, Network, Network]:
@@ -75,6 +84,11 @@ class Belief(NamedTuple):
             mlp((self.hidden, 2 * self.latent)),
             mlp((inputs, *self.decoder_hidden, self._places)),
         )
+
+    @property
+    def _state_decoder(self) -> Network:
+        observation, action = self.sizes
+        return mlp((observation + action + self.latent, *self.decoder_hidden, observation))
 
     @property
     def sizes(self) -> tuple[int, int]:
@@ -102,7 +116,9 @@ class Belief(NamedTuple):
 
     def init(self, key: Key) -> BeliefParams:
         keys = jax.random.split(key, 4)
-        return BeliefParams(*(network.init(k) for network, k in zip(self._networks, keys, strict=True)))
+        states = self._state_decoder.init(jax.random.fold_in(key, 4)) if self.state_weight else ()
+        params = BeliefParams(*(network.init(k) for network, k in zip(self._networks, keys, strict=True)))
+        return params._replace(state_decoder=states)
 
     def perceive(self, before: Array, timestep: Timestep) -> Array:
         """(s_t, a_{t−1}, r_{t−1}, first_t, s_{t−1}) [..., I], with `before` = s_{t−1} [..., O]: where an episode has
@@ -173,8 +189,15 @@ class Belief(NamedTuple):
         return jax.tree.map(lambda x: jnp.swapaxes(x[1:], 0, 1), posterior)
 
     def log_likelihood(self, params: BeliefParams, latent: Array, story: Story) -> Array:
-        """Σ_k log p(r_k | s_k, m) [M], up to a constant, for latents [M, Z] of one trial."""
-        decoder = self._networks[3]
+        """Σ_k log p(r_k | s_k, m) [M], with the weighted ones of states, up to a constant, for latents [M, Z] of one
+        trial."""
+        rewards = self._reward_likelihood(params, latent, story)
+        if not self.state_weight:
+            return rewards
+        outputs = self._state_decoder.apply(params.state_decoder, (), _pairs(latent, story.before))[0]
+        return rewards - 0.5 * self.state_weight * jnp.sum(jnp.square(outputs - story.reached), axis=(1, 2))
+
+    def _reward_likelihood(self, params: BeliefParams, latent: Array, story: Story) -> Array:
         if self.cells:
             # Sums by place first: what is to be summed over T steps then is summed over the places.
             places = jax.nn.one_hot(self.place(story.reached), self._places, dtype=jnp.float32)
@@ -185,11 +208,8 @@ class Belief(NamedTuple):
                 return outputs @ (paid @ places) - jax.nn.softplus(outputs) @ visits
             squares = jnp.square(outputs) @ visits - 2 * outputs @ (story.reward @ places)
             return -0.5 * (squares + jnp.sum(jnp.square(story.reward)))
-        steps = jnp.concatenate([story.before, story.reached], axis=-1)
-        shape = (latent.shape[0], steps.shape[0])
-        each = jnp.broadcast_to(latent[:, None], (*shape, self.latent))
-        inputs = jnp.concatenate([each, jnp.broadcast_to(steps, (*shape, steps.shape[1]))], axis=-1)
-        outputs = decoder.apply(params.decoder, (), inputs)[0][..., 0]
+        inputs = _pairs(latent, jnp.concatenate([story.before, story.reached], axis=-1))
+        outputs = self._networks[3].apply(params.decoder, (), inputs)[0][..., 0]
         if self.positive:
             paid = (story.reward > 0).astype(jnp.float32)
             return jnp.sum(paid * outputs - jax.nn.softplus(outputs), axis=1)
@@ -229,6 +249,25 @@ class Belief(NamedTuple):
         before = jax.tree.map(lambda x: jnp.concatenate([jnp.zeros_like(x[:1]), x[:-1]]), posterior)
         divergence = jnp.mean(jnp.sum(posterior.divergence(before), axis=0))
         latent = jnp.swapaxes(posterior.sample(key), 0, 1)
+        latent, of_beliefs = _some(jax.random.fold_in(key, 1), latent, self.beliefs)
+        stories, of_steps = _some(jax.random.fold_in(key, 2), stories, self.steps)
         likelihood = jax.vmap(lambda m, story: jnp.sum(self.log_likelihood(params, m, story)))(latent, stories)
-        error = -jnp.mean(likelihood)
+        error = -jnp.mean(likelihood) * of_beliefs * of_steps
         return error + prior_weight * divergence, {"model_error": error, "model_divergence": divergence}
+
+
+def _pairs(latent: Array, steps: Array) -> Array:
+    """Every latent [M, Z] with every step [T, I]: [M, T, Z + I]."""
+    shape = (latent.shape[0], steps.shape[0])
+    each = jnp.broadcast_to(latent[:, None], (*shape, latent.shape[1]))
+    return jnp.concatenate([each, jnp.broadcast_to(steps, (*shape, steps.shape[1]))], axis=-1)
+
+
+def _some(key: Key, tree: Any, count: int) -> tuple[Any, float]:
+    """`count` of the L entries of each row [S, L, ...], none twice, the same of all leaves, and L / `count`; all of
+    them, and 1, where `count` is 0 or no less than L."""
+    trials, length = jax.tree.leaves(tree)[0].shape[:2]
+    if not 0 < count < length:
+        return tree, 1.0
+    chosen = jnp.argsort(jax.random.uniform(key, (trials, length)), axis=1)[:, :count]
+    return jax.tree.map(lambda x: jax.vmap(lambda row, at: row[at])(x, chosen), tree), length / count
