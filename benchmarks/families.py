@@ -98,6 +98,9 @@ MDP = Panel(
     ("random", "known-mdp"),
 )
 PANELS = {"point": POINT, "mdp": MDP}
+# Of the palette: an agent of one panel has that of its kin in the other, and the baselines those of whom they resemble.
+COLOURS = {"MAML": 0, "ProMP": 1, "RL²": 2, "RL²-SAC": 3, "RL²-DQN": 3, "VariBAD": 4, "PEARL": 5}
+COLOURS |= {"multi-task PPO": 2, "multi-task SAC": 5, "multi-task DQN": 5}
 EACH = {f"{key}: {label}": (panel, agent) for key, panel in PANELS.items() for label, agent in panel.agents.items()}
 
 
@@ -170,8 +173,7 @@ def _line(axes: Axes, panel: Panel, key: str, label: str, details: dict[str, Any
     from adaptax.report.style import PALETTE, Label
 
     found = details[f"{key}: {label}"]
-    names = [*POINT.agents, *(name for name in MDP.agents if name not in POINT.agents)]
-    colour = PALETTE[names.index(label) % len(PALETTE)]
+    colour = PALETTE[COLOURS[label]]
     mean = np.array(found["return"]).mean(axis=1)
     style = "--" if label.startswith("multi-task") else "-"
     axes.plot(found["environment_steps"], mean, style, color=colour, linewidth=1.5, marker="o", markersize=3)
@@ -183,12 +185,15 @@ def main() -> None:
 
     parser = arguments(__doc__ or "", seeds=1)
     parser.add_argument("--only", nargs="+", choices=list(EACH), default=list(EACH), metavar="NAME", help="some agents")
+    parser.add_argument("--draw", action="store_true", help="measure nothing; draw the figure from the result file")
     options = parser.parse_args()
+    if options.evaluate_only:
+        parser.error("agents are judged while they are trained; --draw makes the figure anew")
     details = json.loads(PATH.read_text())["details"] if PATH.exists() else {}
-    for name in options.only:
+    limits = {key: bounds(panel) for key, panel in PANELS.items()}
+    for name in [] if options.draw else options.only:
         made_by = {"command": shlex.join(["python", *sys.argv]), "git": provenance.git_revision()}
         details[name] = judged(name, options) | made_by
-        limits = {key: bounds(panel) for key, panel in PANELS.items()}
         kept = [details[each] for each in EACH if each in details]
         result = document(
             NAME,
@@ -202,7 +207,7 @@ def main() -> None:
             note=NOTE,
         )
         write({**result, "rows": [found["row"] for found in kept], "details": details})
-        save(figure(details, limits), FIGURE)
+    save(figure(details, limits), FIGURE)
 
 
 NOTE = (
