@@ -77,13 +77,23 @@ def unless_variant(name: str, *rest: Any) -> Any:
     return pytest.param(name, *rest, marks=[pytest.mark.slow] if slow else [])
 
 
+# Going on from a checkpoint is the loop's work: outside the whole suite, those whose state is more than parameters,
+# optimizer and iteration, and one on each benchmark.
+KEEPING = ("rl2", "gmps", "varibad", "pearl", "multitask-sac")
+
+
+def unless_usual(name: str, on: str, seeds: int) -> Any:
+    fast = name in KEEPING or (name, on) == ("maml", "bandit")
+    return unless_variant(name, on, seeds) if fast else pytest.param(name, on, seeds, marks=pytest.mark.slow)
+
+
 # On two devices: those whose update goes over the tasks in a way of its own; the others share `mean_gradient`.
 ON_DEVICES = [
     pytest.param(name, marks=[] if name in ("rl2", "maml", "maml-trpo", "gmps", "varibad") else [pytest.mark.slow])
     for name in ALGORITHMS
 ]
-# Operation by operation a second-order update takes a minute: one algorithm of each family, and all in the whole suite.
-UNCOMPILED = [pytest.param(name, marks=[] if name in ("rl2", "maml") else [pytest.mark.slow]) for name in ALGORITHMS]
+# Operation by operation a second-order update takes a minute: the fastest, and all in the whole suite.
+UNCOMPILED = [pytest.param(name, marks=[] if name == "rl2" else [pytest.mark.slow]) for name in ALGORITHMS]
 EVERY = [
     *((name, home(name)) for name in ALGORITHMS),
     *(unless_variant(name, "bandit") for name in DISCRETE),
@@ -300,9 +310,9 @@ def restored(directory: Path, algorithm: Algorithm, benchmark: Benchmark, seeds:
 @pytest.mark.parametrize(
     ("name", "on", "seeds"),
     [
-        *(unless_variant(name, home(name), 1) for name in DISCRETE),
-        *(unless_variant(name, "bandit", 2) for name in DISCRETE),
-        *(unless_variant(name, "navigation", 2) for name in CONTINUOUS),
+        *(unless_usual(name, home(name), 1) for name in DISCRETE),
+        *(unless_usual(name, "bandit", 2) for name in DISCRETE),
+        *(unless_usual(name, "navigation", 2) for name in CONTINUOUS),
     ],
 )
 def test_three_and_three_resumed_iterations_are_six(tmp_path: Path, name: str, on: str, seeds: int) -> None:

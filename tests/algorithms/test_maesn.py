@@ -155,6 +155,6 @@ def test_bad_input_is_refused_before_compilation() -> None:
     with pytest.raises(UserError, match="inner-steps is -1"):
         make(inner_steps=-1)
     state = meta_batch()[1]
-    for index in (70, -2):
-        with pytest.raises(UserError, match=f"index is {index}; it must satisfy -1 ≤ index ≤ 69"):
+    for index in (70, -3):
+        with pytest.raises(UserError, match=f"index is {index}; it must satisfy -2 ≤ index ≤ 69"):
             algorithm.begin(state.params, jax.random.key(0), jnp.int32(index))

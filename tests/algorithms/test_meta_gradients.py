@@ -11,7 +11,7 @@ import pytest
 from algorithms.meta_batch import collected, widened
 from jax.flatten_util import ravel_pytree
 
-from adaptax import registry
+from adaptax import buffers, registry
 from adaptax.ops.tasks import map_tasks
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -100,7 +100,7 @@ def test_the_imitation_gradient_against_central_differences() -> None:
     state, trials = collected(algorithm, benchmark, noise=0.1)
     assert bool(state.params.imitating)
     visited = trials.rollouts.timestep.observation[:, 0].reshape(3, -1, 2)
-    ring = algorithm.enter(state.states, trials.index, visited)
+    ring = buffers.add_by_task(state.states, trials.index, visited)
     keys = jax.random.split(jax.random.key(0), 3)
     shown = jax.vmap(algorithm.demonstrate, (None, None, 0, 0))(state.params.experts, ring, trials.index, keys)
     with jax.enable_x64(True):

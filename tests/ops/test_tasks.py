@@ -25,7 +25,8 @@ def loss(params: Any, inputs: jax.Array, targets: Any) -> tuple[jax.Array, Any]:
 def make(tasks: int = TASKS) -> tuple[Any, Any]:
     generator = np.random.default_rng(0)
     params = {"weight": jnp.asarray(generator.normal(size=(3, 4))), "last": jnp.asarray(generator.normal(size=4))}
-    targets = {"y": jnp.asarray(generator.normal(size=(tasks, 5))), "index": jnp.arange(tasks)}
+    nothing = jnp.zeros((tasks, 0))  # such as the context of a policy that has none
+    targets = {"y": jnp.asarray(generator.normal(size=(tasks, 5))), "index": jnp.arange(tasks), "nothing": nothing}
     return params, (jnp.asarray(generator.normal(size=(tasks, 5, 3))), targets)
 
 

@@ -70,7 +70,7 @@ def _deal(batches: Any, width: int) -> Any:
     """[N, ...] -> [N / width, width, ...]: step k of a loop takes the k-th task of every device."""
 
     def one(x: Any) -> Any:
-        dealt = jnp.swapaxes(x.reshape(width, -1, *x.shape[1:]), 0, 1)
+        dealt = jnp.swapaxes(x.reshape(width, x.shape[0] // width, *x.shape[1:]), 0, 1)
         # Tasks drawn inside an update lie on all devices, and each would go through all of them.
         return dealt if width == 1 else jax.lax.with_sharding_constraint(dealt, PartitionSpec(None, TASK_AXIS))
 
