@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 README, PAGE = ROOT / "README.md", ROOT / "docs" / "results.md"
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
-SPEED = "environment steps/s"
+SPEED = ("environment steps/s", "gradient steps/s")  # what a rate counts
 NEEDED = ("title", "metric", "seeds", "command")
 
 Result = Mapping[str, Any]
@@ -115,8 +115,8 @@ def block(results: Sequence[tuple[Path, Result]], base: Path) -> str:
 
 def _parted(results: Sequence[tuple[Path, Result]]) -> tuple[list[tuple[Path, Result]], list[tuple[Path, Result]]]:
     """Returns and the like, and speeds."""
-    quality = [pair for pair in results if pair[1]["metric"] != SPEED]
-    return quality, [pair for pair in results if pair[1]["metric"] == SPEED]
+    quality = [pair for pair in results if pair[1]["metric"] not in SPEED]
+    return quality, [pair for pair in results if pair[1]["metric"] in SPEED]
 
 
 def _beside_published(result: Result) -> list[Result]:
@@ -149,12 +149,14 @@ def quality_table(results: Sequence[tuple[Path, Result]], base: Path) -> Table:
 
 
 def speed_table(results: Sequence[tuple[Path, Result]], base: Path) -> Table:
-    """Environment steps a second of the whole meta-iteration, and on which machine."""
+    """Environment steps a second of the whole meta-iteration, or what else the metric counts, and on which machine."""
     rows = []
     for path, result in results:
         ours, *rest = _cells(result, rate)
+        if result["metric"] != SPEED[0]:
+            ours += " " + result["metric"]
         rows.append((_link(path, result, base), ours, *rest, str(result.get("machine") or MISSING)))
-    return Table(("speed", SPEED, "others", "bound", "target", "machine"), tuple(rows))
+    return Table(("speed", SPEED[0], "others", "bound", "target", "machine"), tuple(rows))
 
 
 def replaced(text: str, new: str, path: Path) -> str:
@@ -175,10 +177,10 @@ def read(path: Path) -> str:
 
 
 def rate(value: float | None, half: float | None = None) -> str:
-    """A speed to three digits, in full: 612 000. No interval: timings are medians."""
+    """A speed to three digits, in full: 612 000, or 9.2. No interval: timings are medians."""
     if value is None or not math.isfinite(value) or value == 0:
         return MISSING
-    return fixed(round(value, 2 - math.floor(math.log10(abs(value)))), 0)
+    return fixed(round(value, 2 - math.floor(math.log10(abs(value)))), 0 if abs(value) >= 100 else 1)
 
 
 def _cells(part: Result, written: Any = number) -> tuple[str, str, str, str]:
