@@ -50,7 +50,7 @@ _PAST = {"tasks": 16, "hidden": 32, "head_hidden": (32,), "capacity": 2000, "lea
 _TRUST = {"tasks": 16, "streams": 10, "hidden": (16,), "step_size": 0.5}
 _SMALL = {"tasks": 16, "streams": 10, "hidden": (16,), "learning_rate": 1e-2, "step_size": 0.5}
 _REPLAY = {"tasks": 16, "streams": 2, "hidden": (16,), "gradient_steps": 20, "batch": 32, "capacity": 2000}
-_REPLAY |= {"learning_rate": 1e-2, "target_rate": 0.05, "exploration_iterations": 40, "exploration": 0.0}
+_REPLAY |= {"learning_rate": 1e-2, "target_rate": 0.05, "epsilon_decay": 40, "final_epsilon": 0.0}
 _BELIEF = {"tasks": 64, "model_batch": 64, "clip": 0.2, "learning_rate": 3e-3, "discount": 1.0, "prior_weight": 0.01}
 SETTINGS: dict[str, tuple[int, dict[str, Any]]] = {  # iterations and hyper-parameters
     "rl2": (200, _RL2),

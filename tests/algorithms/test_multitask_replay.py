@@ -14,6 +14,7 @@ import pytest
 from algorithms.meta_batch import collected
 
 from adaptax import buffers, multitask_replay, registry
+from adaptax.ops.epsilon_greedy import annealed
 from adaptax.run.evaluate import Protocol, evaluate
 from adaptax.run.iterate import begin, many, meta_iteration
 from adaptax.run.train import root_keys
@@ -243,7 +244,7 @@ def test_fine_tuning_changes_only_the_copy(name: str) -> None:
         batch = sample(found.own, batch_key, 7)
         params, moments, _ = stepping(name)(params, moments, batch, step_key)
     if name == "multitask-dqn":
-        params = params._replace(exploration=np.float32(0.05))
+        params = params._replace(epsilon=np.float32(0.05))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), found.params, params)
     changed = [np.any(a != b) for a, b in zip(*map(jax.tree.leaves, (found.params, before)), strict=True)]
     assert all(changed)
@@ -266,18 +267,18 @@ def test_without_steps_only_the_ring_changes(name: str) -> None:
 
 def test_epsilon_falls_in_training_and_is_the_last_one_after_a_round() -> None:
     algorithm, state, trials = meta_batch("multitask-dqn")
-    algorithm = make("multitask-dqn", exploration_iterations=10, exploration=0.1, initial_exploration=0.9)
+    algorithm = make("multitask-dqn", epsilon=0.9, final_epsilon=0.1, epsilon_decay=10)
     update, found = jax.jit(algorithm.update), jax.jit(algorithm.init)(jax.random.key(0))
-    assert found.params.exploration == np.float32(0.9)
+    assert found.params.epsilon == np.float32(0.9)
     for expected in (0.82, 0.74):
         found, _ = update(found, trials, jax.random.key(1))
-        np.testing.assert_allclose(found.params.exploration, expected, rtol=1e-6)
+        np.testing.assert_allclose(found.params.epsilon, expected, rtol=1e-6)
     for iteration, expected in ((5, 0.5), (10, 0.1), (300, 0.1)):
-        np.testing.assert_allclose(algorithm.exploration_at(jnp.int32(iteration)), expected, rtol=1e-6)
+        np.testing.assert_allclose(annealed(0.9, 0.1, 10, jnp.int32(iteration)), expected, rtol=1e-6)
     begun = jax.jit(algorithm.begin)(found.params, jax.random.key(0), UNSEEN)
     rollout = jax.tree.map(lambda x: x[0, 0], trials.rollouts)
     later = jax.jit(algorithm.adapt)(found.params, begun, rollout, jax.random.key(0))
-    np.testing.assert_allclose([begun.params.exploration, later.params.exploration], [0.74, 0.1], rtol=1e-6)
+    np.testing.assert_allclose([begun.params.epsilon, later.params.epsilon], [0.74, 0.1], rtol=1e-6)
     # ε of the actions are uniform over all four, the others the best one.
     timestep = jax.tree.map(lambda x: x[0, 0], rollout.timestep)
     keys = jax.random.split(jax.random.key(5), 4000)
@@ -354,7 +355,7 @@ def test_actions_of_another_kind_are_refused_with_the_name_of_what_would_do() ->
     for name, fields in {
         "multitask-sac": {"initial_temperature": 0.0},
         "multitask-ddpg": {"noise": -0.1},
-        "multitask-dqn": {"exploration": 1.2},
+        "multitask-dqn": {"final_epsilon": 1.2},
     }.items():
         with pytest.raises(UserError, match=f"{next(iter(fields)).replace('_', '-')} is"):
             make(name, **fields)

@@ -9,9 +9,9 @@ trained further on that task's own (`multitask_replay`). Each gradient step, on 
     target     Q' ← (1 − τ) Q' + τ Q
 
 with d only where an episode terminates. With `dueling` Q = V + A − mean A, where V and A are outputs of one network.
-Agents take a uniform action with probability ε, else the best one. ε falls linearly over the first
-`exploration_iterations` of training; it is a parameter, for `act` to know it, and so a new task's first round has the ε
-that training ended with. After that it is the last one.
+Agents take a uniform action with probability ε, else the best one. ε falls linearly over the first `epsilon_decay`
+iterations of training; it is a parameter, for `act` to know it, and so a new task's first round has the ε that training
+ended with. After that it is the last one.
 
 Differences from the papers: the target follows in every step instead of being copied now and then, Adam, dueling
 without layers of their own for V and A, and what was collected is learned from in one piece after each iteration.
@@ -31,6 +31,7 @@ from ..nets.mlp import mlp
 from ..nets.network import Network
 from ..ops import distributions
 from ..ops.averaging import polyak
+from ..ops.epsilon_greedy import annealed, epsilon_greedy
 from ..ops.temporal_difference import dueling, q_learning_target
 from ..ops.transitions import Transition
 from ..types import (
@@ -53,7 +54,7 @@ from ..types import (
 class DQNParams(NamedTuple):
     online: Params  # Q
     target: Params  # Q'
-    exploration: Array  # ε, float32 []
+    epsilon: Array  # float32 []: the present chance of a random action
 
 
 @dataclass(frozen=True)
@@ -74,12 +75,12 @@ class MultitaskDQN:
     """Let Q choose the action whose value Q' tells."""
     dueling: bool = True
     """Q as a value and the advantages of the actions."""
-    initial_exploration: float = 1.0
-    """ε in the first iteration."""
-    exploration: float = 0.05
-    """ε in the end, and on a new task."""
-    exploration_iterations: int = 100
-    """Iterations until then."""
+    epsilon: float = 1.0
+    """Chance of a random action in the first iteration."""
+    final_epsilon: float = 0.05
+    """Chance of a random action once `epsilon_decay` iterations are over, and on a new task."""
+    epsilon_decay: int = 100
+    """Iterations over which the chance falls linearly."""
     discount: float = 0.99
     """γ."""
     gradient_steps: int = 200
@@ -104,9 +105,9 @@ class MultitaskDQN:
                 "multitask-sac and multitask-ddpg are the baselines for continuous ones"
             )
         replay.check(self)
-        for name in ("initial_exploration", "exploration"):
+        for name in ("epsilon", "final_epsilon"):
             check_range(name, getattr(self, name), 0, 1)
-        check_range("exploration_iterations", self.exploration_iterations, 1)
+        check_range("epsilon_decay", self.epsilon_decay, 1)
 
     @property
     def plan(self) -> Plan:
@@ -129,17 +130,13 @@ class MultitaskDQN:
     def act(
         self, params: DQNParams, adapted: Adapted, memory: Memory, timestep: Timestep, key: Key
     ) -> tuple[Decision, Memory]:
-        explore_key, action_key = jax.random.split(key)
         observation = distributions.flatten(self.spec.observation_space, timestep.observation)
         values = self.values(adapted.params.online, observation)
-        best = jnp.argmax(values, axis=-1).astype(jnp.int32)
-        other = jax.random.randint(action_key, (), 0, values.shape[-1], jnp.int32)
-        explore = jax.random.uniform(explore_key) < adapted.params.exploration
-        return Decision(jnp.where(explore, other, best)), memory
+        return Decision(epsilon_greedy(values, adapted.params.epsilon, key)), memory
 
     def adapt(self, params: DQNParams, adapted: Adapted, rollout: Rollout, key: Key) -> Adapted:
         adapted = replay.adapt(self, adapted, rollout, key)
-        last: Any = adapted.params._replace(exploration=jnp.asarray(self.exploration, jnp.float32))
+        last: Any = adapted.params._replace(epsilon=jnp.asarray(self.final_epsilon, jnp.float32))
         return adapted._replace(params=last)
 
     def values(self, params: Params, observation: Array) -> Array:
@@ -154,17 +151,12 @@ class MultitaskDQN:
 
     def update(self, state: ReplayState, trials: Trial, key: Key) -> tuple[ReplayState, Metrics]:
         state, metrics = replay.update(self, state, trials, key)
-        params = state.params._replace(exploration=self.exploration_at(state.iteration))
-        return state._replace(params=params), metrics
-
-    def exploration_at(self, iteration: Array) -> Array:
-        """ε at an iteration []."""
-        way = jnp.minimum(iteration.astype(jnp.float32) / self.exploration_iterations, 1.0)
-        return self.initial_exploration + way * (self.exploration - self.initial_exploration)
+        epsilon = annealed(self.epsilon, self.final_epsilon, self.epsilon_decay, state.iteration)
+        return state._replace(params=state.params._replace(epsilon=epsilon)), metrics
 
     def init_params(self, key: Key) -> DQNParams:
         online = self._network.init(key)
-        return DQNParams(online, online, jnp.asarray(self.initial_exploration, jnp.float32))
+        return DQNParams(online, online, jnp.asarray(self.epsilon, jnp.float32))
 
     def init_moments(self, params: DQNParams) -> Any:
         return optax.adam(self.learning_rate).init(params.online)
@@ -178,7 +170,7 @@ class MultitaskDQN:
         (loss, metrics), slope = jax.value_and_grad(self.loss, has_aux=True)(params.online, params.target, batch)
         online, moments = descend(self.learning_rate, params.online, slope, moments)
         target = polyak(params.target, online, self.target_rate)
-        return DQNParams(online, target, params.exploration), moments, metrics | {"loss": loss}
+        return DQNParams(online, target, params.epsilon), moments, metrics | {"loss": loss}
 
     def loss(self, online: Params, target: Params, batch: Transition) -> tuple[Array, Metrics]:
         """The mean Huber loss on transitions [B]; the target is constant."""

@@ -30,6 +30,7 @@ from ..nets.network import Network
 from ..nets.trial_encoder import PastTrial, TrialEncoder, TrialMemory, time_first
 from ..ops import distributions, returns
 from ..ops.averaging import polyak
+from ..ops.epsilon_greedy import annealed, epsilon_greedy
 from ..ops.temporal_difference import dueling, q_learning_target
 from ..types import (
     JUDGED,
@@ -175,12 +176,9 @@ class RL2DQN:
     def act(
         self, params: RL2DQNParams, adapted: Array, memory: TrialMemory, timestep: Timestep, key: Key
     ) -> tuple[Decision, TrialMemory]:
-        chance_key, action_key = jax.random.split(key)
         hidden, memory = self._encoder.step(params.values.recurrence, memory, timestep)
         values = self._values(params.values, hidden, self._encoder.perception.observation(timestep))
-        best = jnp.argmax(values, axis=-1).astype(jnp.int32)
-        other = jax.random.randint(action_key, (), 0, self._actions, jnp.int32)
-        return Decision(jnp.where(jax.random.uniform(chance_key) < adapted, other, best)), memory
+        return Decision(epsilon_greedy(values, adapted, key)), memory
 
     def adapt(self, params: RL2DQNParams, adapted: Array, rollout: Rollout, key: Key) -> Adapted:
         return adapted
@@ -209,8 +207,7 @@ class RL2DQN:
 
     def _epsilon(self, iteration: Array) -> Array:
         """The chance of a random action after so many meta-iterations."""
-        done = jnp.minimum(iteration.astype(jnp.float32) / self.epsilon_decay, 1.0)
-        return self.epsilon + (self.final_epsilon - self.epsilon) * done
+        return annealed(self.epsilon, self.final_epsilon, self.epsilon_decay, iteration)
 
     @property
     def _optimizer(self) -> optax.GradientTransformation:

@@ -1,0 +1,20 @@
+"""ε-greedy actions: a uniform one with probability ε, else the best one (Mnih et al. 2015)."""
+
+import jax
+import jax.numpy as jnp
+
+from ..types import Array, Key
+
+
+def epsilon_greedy(values: Array, epsilon: Array, key: Key) -> Array:
+    """An action, int32 [], by its values [A]."""
+    chance_key, action_key = jax.random.split(key)
+    best = jnp.argmax(values, axis=-1).astype(jnp.int32)
+    other = jax.random.randint(action_key, (), 0, values.shape[-1], jnp.int32)
+    return jnp.where(jax.random.uniform(chance_key) < epsilon, other, best)
+
+
+def annealed(first: float, last: float, iterations: int, iteration: Array) -> Array:
+    """ε at `iteration` []: it falls linearly from `first` to `last` over `iterations`, and stays there."""
+    done = jnp.minimum(iteration.astype(jnp.float32) / iterations, 1.0)
+    return first + (last - first) * done
