@@ -19,8 +19,8 @@ COMMON = {
 LSTM = {**COMMON, "network": "lstm", "tasks": 1024, "learning_rate": 3e-3, "trace": 0.3, "entropy": 0.03}
 # A transformer in place of the LSTM, all else the same, stops exploring at once and ends where greedy agents do (392).
 TRANSFORMER = {**COMMON, "network": "transformer", "tasks": 512, "learning_rate": 1e-3, "trace": 0.5, "entropy": 0.15}
-# Episodes: hyper-parameters, target, the paper's RL², and what bounds or rivals it (the paper's figures, but for what an
-# agent collects that knows the MDP).
+# Episodes: hyper-parameters, target, the paper's RL², and what bounds or rivals it (the paper's figures, but for what
+# an agent collects that knows the MDP).
 CELLS = {
     10: (LSTM, ">= 150", 156.2, (("MDP known", 218.9), ("PSRL", 138.1))),
     25: (TRANSFORMER, ">= 440", 445.7, (("PSRL", 408.8), ("OPSRL", 425.2), ("BEB", 427.8))),
