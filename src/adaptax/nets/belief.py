@@ -262,12 +262,12 @@ class Belief(NamedTuple):
         return error + prior_weight * divergence, {"model_error": error, "model_divergence": divergence}
 
 
-def _once_begun(begun: Array, following: Memory, start: Memory) -> Memory:
-    """The encoder's memory `following` if the trial had begun, and else still its `start`."""
+def _once_begun(begun: Array, following: Memory, before: Memory) -> Memory:
+    """The encoder's memory `following` if the trial had begun, and else still that `before`."""
     if isinstance(following, Cache):
         # What a cache holds after its position is never read: to choose between two caches would copy one a step.
-        return following._replace(position=jnp.where(begun, following.position, start.position))
-    return jax.tree.map(lambda new, old: jnp.where(begun, new, old), following, start)
+        return following._replace(position=jnp.where(begun, following.position, before.position))
+    return jax.tree.map(lambda new, old: jnp.where(begun, new, old), following, before)
 
 
 def _pairs(latent: Array, steps: Array) -> Array:
