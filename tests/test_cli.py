@@ -417,3 +417,5 @@ def test_an_interrupted_training_in_a_program_does_not_pass_for_a_whole_one(tmp_
     stopped = api.load(tmp_path / "run").iteration
     assert 0 < stopped < 10**7
     assert api.train("rl2", "bandit", iterations=stopped + 1, resume=True, **small).iteration == stopped + 1
+    del small["log_every"]  # left open, it stays what it was
+    assert api.train("rl2", "bandit", iterations=stopped + 2, resume=True, **small).iteration == stopped + 2
