@@ -16,6 +16,7 @@ from gymnasium.envs.classic_control.cartpole import CartPoleEnv
 from jax.experimental import io_callback
 
 from adaptax.algorithms.rl2 import RL2
+from adaptax.envs.host.callback import Host
 from adaptax.run import checkpoint
 from adaptax.run.collect import collect, streams_of
 from adaptax.run.iterate import begin
@@ -35,6 +36,8 @@ class CartPoles:
     """`Streams` whose state lives in Python: what JAX carries is (), and the callbacks' order is the time."""
 
     def __init__(self) -> None:
+        self.host = Host("poles")
+        self.failed, self.failure = self.host.failed, self.host.failure
         self.poles: dict[tuple[int, ...], CartPoleEnv] = {}
 
     @property
