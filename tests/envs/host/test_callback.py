@@ -82,7 +82,7 @@ def test_calls_come_in_order_with_arrays_of_numpy() -> None:
         (
             nan,
             "pole failed in step 4 of an episode on task 1 of the batch (length=0.5, pushes=[20 21 22 ... 37 38 39]), "
-            "stream 2: it returned nan where a finite number is due",
+            "stream 2: its result holds nan, where finite numbers are due",
         ),
         (
             point_out,

@@ -133,17 +133,18 @@ def _number(value: Any) -> str:
 
 def _checked(results: Any, shapes: Any) -> Any:
     """`results` if they are what was promised; raises otherwise."""
-    wanted, structure = jax.tree.flatten(shapes)
+    wanted, structure = jax.tree_util.tree_flatten_with_path(shapes)
     if jax.tree.structure(results) != structure:
         raise TypeError(f"the host returned {jax.tree.structure(results)} in place of {structure}")
     leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(results)]
-    for leaf, shape in zip(leaves, wanted, strict=True):
+    for leaf, (path, shape) in zip(leaves, wanted, strict=True):
         if leaf.shape != shape.shape or leaf.dtype != shape.dtype:
             found, due = (f"{x.dtype} {list(x.shape)}" for x in (leaf, shape))
             raise TypeError(f"the host returned {found} in place of {due}")
         if np.issubdtype(leaf.dtype, np.inexact) and not np.isfinite(leaf).all():
             place = np.argwhere(~np.isfinite(leaf))[0]
-            what = f"it returned {leaf[tuple(place)]} where a finite number is due"
+            name = jax.tree_util.keystr(path, simple=True, separator=".") or "result"
+            what = f"its {name} holds {leaf[tuple(place)]}, where finite numbers are due"
             if len(place) < 2:
                 raise ValueError(what)
             raise StreamError((int(place[0]), int(place[1])), what)
