@@ -139,6 +139,30 @@ BENCHMARKS = {
         "adaptax.envs.corner:momentum_corner", "four corners, actions accelerate, sparse (ProMP paper)"
     ),
     "toy-1d": Entry("adaptax.envs.toy:toy_1d", "a hidden goal on the line, for two-parameter policies (ProMP paper)"),
+    "half-cheetah-velocity": Entry(
+        "adaptax.envs.host.mujoco.families:half_cheetah_velocity",
+        "MuJoCo: half-cheetah at a hidden velocity (MAML paper)",
+    ),
+    "half-cheetah-direction": Entry(
+        "adaptax.envs.host.mujoco.families:half_cheetah_direction",
+        "MuJoCo: half-cheetah forwards or backwards (MAML paper)",
+    ),
+    "ant-velocity": Entry(
+        "adaptax.envs.host.mujoco.families:ant_velocity", "MuJoCo: ant at a hidden velocity (MAML paper)"
+    ),
+    "ant-direction": Entry(
+        "adaptax.envs.host.mujoco.families:ant_direction", "MuJoCo: ant in a hidden direction (MAML paper)"
+    ),
+    "ant-goal": Entry("adaptax.envs.host.mujoco.families:ant_goal", "MuJoCo: ant to a hidden place (ProMP paper)"),
+    "humanoid-direction": Entry(
+        "adaptax.envs.host.mujoco.families:humanoid_direction", "MuJoCo: humanoid in a hidden direction (ProMP paper)"
+    ),
+    "walker-params": Entry(
+        "adaptax.envs.host.mujoco.bodies:walker_params", "MuJoCo: Walker2D whose body differs (PEARL paper)"
+    ),
+    "hopper-params": Entry(
+        "adaptax.envs.host.mujoco.bodies:hopper_params", "MuJoCo: hopper whose body differs (PEARL paper)"
+    ),
 }
 
 
