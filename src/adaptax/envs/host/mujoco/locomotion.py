@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from adaptax.envs.host.callback import Host
 from adaptax.types import Array, Key, Outcome, Spec, Task, UserError
 
 from .robots import Motion
-from .rules import Rules, motion_shapes
+from .rules import Rules, motion_sizes
 from .simulator import Simulator
 from .tasks import multipliers
 
@@ -48,7 +50,7 @@ class HostLocomotion:
     def first_streams(self, tasks: Task, keys: Key) -> tuple[Array, Array]:
         simulator = self.simulator
         draw = jax.vmap(jax.vmap(lambda key: self.rules.noise(key, simulator.model.nq, simulator.model.nv)))
-        states, motion = self.host.call(simulator.begin, self._shapes(keys.shape), *draw(keys), tasks=tasks)
+        states, motion = self._call(simulator.begin, *draw(keys))
         return states, jax.vmap(jax.vmap(self.rules.observe))(motion)
 
     def reset_streams(
@@ -63,12 +65,14 @@ class HostLocomotion:
 
     def step_streams(self, tasks: Task, states: Array, actions: Array, keys: Key) -> tuple[Array, Outcome]:
         control = self.rules.control(actions)
-        states, motion = self.host.call(
-            self.simulator.advance, self._shapes(states.shape[:2]), states, control, multipliers(tasks), tasks=tasks
-        )
+        states, motion = self._call(self.simulator.advance, states, control, *multipliers(tasks))
         over_streams = jax.vmap(self.rules.outcome, in_axes=(None, 0, 0))
         return states, jax.vmap(over_streams)(tasks, motion, control)
 
-    def _shapes(self, batch: tuple[int, ...]) -> tuple[Any, Motion]:
-        words = jax.ShapeDtypeStruct((*batch, 2 * self.simulator.size), jnp.uint32)
-        return words, motion_shapes(self.rules.robot, self.simulator.model, batch)
+    def _call(self, function: Callable[..., Any], first: Array, *others: Array) -> tuple[Array, Motion]:
+        batch, simulator = first.shape[:2], self.simulator
+        sizes = motion_sizes(self.rules.robot, simulator.model)
+        words = jax.ShapeDtypeStruct((*batch, 2 * simulator.size), jnp.uint32)
+        joined = jax.ShapeDtypeStruct((*batch, sum(sizes)), jnp.float32)
+        states, motion = self.host.call(function, (words, joined), first, *others)
+        return states, Motion(*jnp.split(motion, np.cumsum(sizes)[:-1], axis=-1))

@@ -61,7 +61,7 @@ class MJXLocomotion:
         noise, speed = self.rules.noise(key, model.nq, model.nv)
         state = MJXState(jnp.asarray(model.qpos0, jnp.float32) + noise, speed)
         _, bodies = self._bodies(self.model, state, jnp.zeros((model.nu,), jnp.float32))
-        motion = Motion(state.position, speed, jnp.zeros((2,), jnp.float32), bodies, jnp.ones((), bool))
+        motion = Motion(state.position, speed, jnp.zeros((2,), jnp.float32), bodies, jnp.ones((1,), jnp.float32))
         return state, self.rules.observe(motion)
 
     def step(self, task: Task, state: MJXState, action: Array, key: Key) -> tuple[MJXState, Outcome]:
@@ -77,7 +77,7 @@ class MJXLocomotion:
         place, _ = self._bodies(model, state, control)
         now, bodies = self._bodies(model, after, control)
         velocity = (now - place) / (robot.frame_skip * self.host_model.opt.timestep)
-        motion = Motion(after.position, after.speed, velocity, bodies, sound)
+        motion = Motion(after.position, after.speed, velocity, bodies, sound.astype(jnp.float32)[None])
         return after, self.rules.outcome(task, motion, control)
 
     def _bodies(self, model: Any, state: MJXState, control: Array) -> tuple[Array, Array]:
@@ -94,10 +94,10 @@ class MJXLocomotion:
         return data.subtree_com[0, :2], jnp.concatenate([inertia.ravel(), data.cvel[1:].ravel(), torques])
 
     def _model_of(self, task: Task) -> Any:
-        row = multipliers(jax.tree.map(lambda leaf: leaf[None], task))[0]
-        if not row.shape[0]:
+        rows = multipliers(jax.tree.map(lambda leaf: leaf[None], task))
+        if not rows:
             return self.model
-        parts = split_multipliers(self.host_model, row)
+        parts = split_multipliers(self.host_model, rows[0][0])
         return self.model.replace(**{name: getattr(self.model, name) * part for name, part in parts.items()})
 
 

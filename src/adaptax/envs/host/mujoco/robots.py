@@ -21,19 +21,19 @@ LOOKS = ("texture", "material")  # half a megabyte of every model, and one model
 
 
 class Motion(NamedTuple):
-    """What a simulator tells of one stream, as NumPy or JAX arrays; all float32 but `sound`.
+    """What a simulator tells of one stream, as NumPy or JAX arrays; float32.
 
     `velocity` is the horizontal velocity over the last step, of the root body or (humanoid) the centre of mass; 0 when
     an episode begins. `bodies` holds what else some robots observe, else nothing: the inertias [nbody − 1, 10] and the
     velocities [nbody − 1, 6] of all bodies but the world about the centre of mass, and the motors' torques on the
-    joints [nv − 6]. `sound`: the simulation has not diverged.
+    joints [nv − 6]. `sound` is 1, or 0 if the simulation has diverged.
     """
 
     position: Any  # [nq]; MuJoCo's qpos
     speed: Any  # [nv]; MuJoCo's qvel
     velocity: Any  # [2]
     bodies: Any  # [16 (nbody − 1) + nv − 6] or [0]
-    sound: Any  # bool []
+    sound: Any  # [1]
 
 
 class Robot(NamedTuple):

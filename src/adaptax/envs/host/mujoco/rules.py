@@ -37,7 +37,7 @@ class Rules(NamedTuple):
         """What one stream is told after a step."""
         cost = self.control_cost * jnp.sum(control * control)
         reward = self.progress(motion, task) + self.alive - cost
-        terminated = jnp.logical_not(self.stands(motion) & motion.sound)
+        terminated = jnp.logical_not(self.stands(motion) & (motion.sound[0] > 0.0))
         return Outcome(self.observe(motion), reward, terminated=terminated)
 
     def noise(self, key: Key, positions: int, speeds: int) -> tuple[Array, Array]:
@@ -51,15 +51,13 @@ class Rules(NamedTuple):
 
     def spec(self, model: Any, horizon: int, episodes: int) -> Spec:
         """The spaces for a `mujoco.MjModel` of the robot."""
-        length = jax.eval_shape(self.observe, motion_shapes(self.robot, model)).shape
+        motion = Motion(*(jax.ShapeDtypeStruct((size,), jnp.float32) for size in motion_sizes(self.robot, model)))
+        length = jax.eval_shape(self.observe, motion).shape
         observation_space = gymnasium.spaces.Box(-np.inf, np.inf, length, np.float32)
         action_space = gymnasium.spaces.Box(-1.0, 1.0, (model.nu,), np.float32)
         return Spec(observation_space, action_space, horizon, episodes)
 
 
-def motion_shapes(robot: Robot, model: Any, batch: tuple[int, ...] = ()) -> Motion:
-    """The shapes and types of a motion, with leading axes `batch`."""
-    bodies = 16 * (model.nbody - 1) + model.nv - 6 if robot.observes_bodies else 0
-    sizes = (model.nq, model.nv, 2, bodies)
-    numbers = [jax.ShapeDtypeStruct((*batch, size), jnp.float32) for size in sizes]
-    return Motion(*numbers, sound=jax.ShapeDtypeStruct(batch, jnp.bool_))
+def motion_sizes(robot: Robot, model: Any) -> tuple[int, ...]:
+    """How long each part of a motion is, for a `mujoco.MjModel` of the robot."""
+    return model.nq, model.nv, 2, 16 * (model.nbody - 1) + model.nv - 6 if robot.observes_bodies else 0, 1

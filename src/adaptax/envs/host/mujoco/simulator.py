@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from .robots import Motion, Robot, load_model, require_mujoco
+from .robots import Robot, load_model, require_mujoco
 
 MODELS = 1024  # how many tasks' models are kept; about 0.1 MB each
 
@@ -35,27 +35,32 @@ class Simulator:
     def _data(self) -> list[Any]:
         return [require_mujoco().MjData(self.model) for _ in range(self.threads)]
 
-    def begin(self, position_noise: np.ndarray, velocity_noise: np.ndarray) -> tuple[np.ndarray, Motion]:
-        """The states uint32 [N, B, 2 S] and motions at the start of episodes; noises [N, B, nq] and [N, B, nv]."""
+    def begin(self, position_noise: np.ndarray, velocity_noise: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The states uint32 [N, B, 2 S] and motions at the start of episodes; noises [N, B, nq] and [N, B, nv].
+
+        A motion's parts are joined to one array, float32 [N, B, M]: every array that passes to JAX costs time.
+        """
         states = np.zeros((*position_noise.shape[:2], self.size))
         states[..., 1 : 1 + self.model.nq] = self.model.qpos0 + position_noise
         states[..., 1 + self.model.nq :] = velocity_noise
         control = np.zeros((*states.shape[:2], self.model.nu))
         return _words(states), self._motion(states, states, control, elapsed=0.0)
 
-    def advance(self, words: np.ndarray, control: np.ndarray, multipliers: np.ndarray) -> tuple[np.ndarray, Motion]:
+    def advance(
+        self, words: np.ndarray, control: np.ndarray, multipliers: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """One step: states uint32 [N, B, 2 S], controls [N, B, nu], and by what each task multiplies its model's
-        parameters [N, K] (K = 0: one model for all); returns states and motions."""
+        parameters [N, K], if it does; returns states and motions."""
         before = np.ascontiguousarray(words).view(np.float64)
         control = np.asarray(control, np.float64)
         after = self._roll(before, control, multipliers)
         return _words(after), self._motion(before, after, control, self.timestep)
 
-    def _roll(self, before: np.ndarray, control: np.ndarray, multipliers: np.ndarray) -> np.ndarray:
+    def _roll(self, before: np.ndarray, control: np.ndarray, multipliers: np.ndarray | None) -> np.ndarray:
         mujoco = require_mujoco()
         tasks, streams = before.shape[:2]
         count, steps = tasks * streams, self.robot.frame_skip
-        if multipliers.shape[1]:
+        if multipliers is not None:
             models = [model for row in multipliers for model in [self._changed(row.tobytes())] * streams]
         else:
             models = [self.model] * count
@@ -75,12 +80,11 @@ class Simulator:
         )
         return np.ascontiguousarray(after[:, -1]).reshape(before.shape)
 
-    def _motion(self, before: np.ndarray, after: np.ndarray, control: np.ndarray, elapsed: float) -> Motion:
+    def _motion(self, before: np.ndarray, after: np.ndarray, control: np.ndarray, elapsed: float) -> np.ndarray:
         """What is told of a step [N, B] between two states; in float64 up to here, so that a small difference of large
         positions is exact."""
-        position, speed = np.split(after[..., 1:], [self.model.nq], axis=-1)
         # MuJoCo stops a rollout that has diverged, and sets its state back, the clock included.
-        sound = np.abs(after[..., 0] - before[..., 0] - elapsed) < 0.5 * self.model.opt.timestep
+        sound = np.abs(after[..., :1] - before[..., :1] - elapsed) < 0.5 * self.model.opt.timestep
         if self.robot.observes_bodies:
             was, _ = self._bodies(before)
             now, bodies = self._bodies(after)
@@ -88,8 +92,8 @@ class Simulator:
         else:
             moved = (after - before)[..., 1:3] * (1.0, not self.robot.sliders)
             bodies = np.zeros((*after.shape[:2], 0))
-        velocity = np.where(sound[..., None], moved / self.timestep, 0.0)
-        return Motion(*(np.asarray(part, np.float32) for part in (position, speed, velocity, bodies)), sound=sound)
+        velocity = np.where(sound, moved / self.timestep, 0.0)
+        return np.concatenate([after[..., 1:], velocity, bodies, sound], axis=-1, dtype=np.float32)
 
     def _bodies(self, states: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The horizontal centre of mass [N, B, 2], and the bodies' inertias and velocities [N, B, 16 (nbody − 1)]."""

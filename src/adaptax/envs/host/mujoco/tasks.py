@@ -42,12 +42,11 @@ class BodyTask(NamedTuple):
     friction: Array  # float32 [ngeom, 3]
 
 
-def multipliers(tasks: Task) -> Array:
-    """What `tasks` [N] make of the model: float32 [N, K], in the order of `simulator.PARAMETERS`; K = 0: nothing."""
-    leaves = jax.tree.leaves(tasks)
+def multipliers(tasks: Task) -> tuple[Array, ...]:
+    """What `tasks` [N] make of the model: float32 [N, K], in the order of `simulator.PARAMETERS`; or nothing."""
     if not isinstance(tasks, BodyTask):
-        return jnp.zeros((leaves[0].shape[0], 0), jnp.float32)
-    return jnp.concatenate([leaf.reshape(leaf.shape[0], -1) for leaf in leaves], axis=1)
+        return ()
+    return (jnp.concatenate([leaf.reshape(leaf.shape[0], -1) for leaf in tasks], axis=1),)
 
 
 def draw_velocity(fastest: float) -> Callable[[Key], VelocityTask]:
