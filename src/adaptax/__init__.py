@@ -6,6 +6,7 @@ agent = adaptax.load("runs/nav")          # begin / act / adapt, and evaluate
 """
 
 from .api import Trained, adapt_to, algorithm, benchmark, load, train
+from .envs.host.gymnasium import from_gymnasium
 from .types import (
     Agent,
     Algorithm,
@@ -46,6 +47,7 @@ __all__ = [
     "adapt_to",
     "algorithm",
     "benchmark",
+    "from_gymnasium",
     "load",
     "train",
 ]

@@ -139,6 +139,12 @@ BENCHMARKS = {
         "adaptax.envs.corner:momentum_corner", "four corners, actions accelerate, sparse (ProMP paper)"
     ),
     "toy-1d": Entry("adaptax.envs.toy:toy_1d", "a hidden goal on the line, for two-parameter policies (ProMP paper)"),
+    "cart-pole": Entry(
+        "adaptax.envs.host.classic:cart_pole", "Gymnasium's CartPole, unknown pole and motor (on the host)"
+    ),
+    "pendulum": Entry(
+        "adaptax.envs.host.classic:pendulum", "Gymnasium's Pendulum, unknown rod and gravity (on the host)"
+    ),
     "half-cheetah-velocity": Entry(
         "adaptax.envs.host.mujoco.families:half_cheetah_velocity",
         "MuJoCo: half-cheetah at a hidden velocity (MAML paper)",

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from ..types import Algorithm, Array, Benchmark, Key, Metrics, Plan, Rollout, Spec
-from .collect import Life, begin_lives, collect, streams_of
+from .collect import Batched, Life, begin_lives, collect, streams_of
 
 
 class Progress(NamedTuple):
@@ -61,6 +61,7 @@ def meta_iteration(
 ) -> Callable[[Progress, Key], tuple[Progress, Metrics]]:
     """The function (progress, root key) -> (progress, metrics): collect, then update. Nothing random is carried.
 
+    If the host fails in the collection, progress stays as it was, its iteration count included.
     `training` is the task distribution (default: the benchmark's training split).
     """
     streams = streams_of(benchmark.environment)
@@ -72,8 +73,20 @@ def meta_iteration(
         state, lives = progress
         collect_key, update_key = jax.random.split(jax.random.fold_in(root, state.iteration))
         trials, lives, _ = collect(algorithm, streams, tasks, plan, state.params, lives, collect_key)
-        state, metrics = algorithm.update(state, trials, update_key)
-        return Progress(state, lives), round_returns(trials.rollouts, episodes) | metrics
+
+        def learn() -> tuple[Progress, Metrics]:
+            after, metrics = algorithm.update(state, trials, update_key)
+            return Progress(after, lives), round_returns(trials.rollouts, episodes) | metrics
+
+        if isinstance(streams, Batched):
+            return learn()
+
+        def leave() -> tuple[Progress, Metrics]:
+            """As if this iteration had not begun: what the host returned is not what happened."""
+            _, shapes = jax.eval_shape(learn)
+            return progress, jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+
+        return jax.lax.cond(streams.failed(), leave, learn)
 
     return iterate
 

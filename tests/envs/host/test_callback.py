@@ -82,7 +82,7 @@ def test_calls_come_in_order_with_arrays_of_numpy() -> None:
         (
             nan,
             "pole failed in step 4 of an episode on task 1 of the batch (length=0.5, pushes=[20 21 22 ... 37 38 39]), "
-            "stream 2: it returned nan where a finite number is due",
+            "stream 2: its result holds nan, where finite numbers are due",
         ),
         (
             point_out,
@@ -106,3 +106,29 @@ def test_a_failure_is_named_and_what_follows_is_zero(mistake: Any, sentence: str
     assert host.failure() is None  # said once
     values, failed = count(host, None, [])  # and the host is called again
     assert not failed and (values == STEPS).all()
+
+
+def test_arguments_arrive_as_they_were() -> None:
+    host, seen = Host("any"), []
+    given = {
+        "flags": jnp.asarray([[True, False, True]]),
+        "bytes": jnp.asarray([1, 255], jnp.uint8),
+        "seeds": jnp.asarray([[2**31 + 5]], jnp.uint32),
+        "reals": jnp.asarray([[-1.5], [np.inf], [np.nan]], jnp.float32),
+        "nothing": jnp.zeros((3, 0), jnp.float32),
+        "one": jnp.asarray(-7, jnp.int32),
+    }
+
+    def look(arrays: Any) -> np.ndarray:
+        seen.append(arrays)
+        arrays["reals"][0] = 0.0  # they are the host's own
+        return np.zeros((1, 1), np.float32)
+
+    shape = jax.ShapeDtypeStruct((1, 1), np.float32)
+    jax.block_until_ready(jax.jit(lambda given: host.call(look, shape, given))(given))
+    (found,) = seen
+    given["reals"] = given["reals"].at[0].set(0.0)
+    assert host.failure() is None and found.keys() == given.keys()
+    for name, array in found.items():
+        assert isinstance(array, np.ndarray) and array.dtype == given[name].dtype
+        np.testing.assert_array_equal(array, given[name])
