@@ -319,7 +319,7 @@ def test_three_and_three_resumed_iterations_are_six(tmp_path: Path, name: str, o
     algorithm, benchmark, *_ = case(name, on)
 
     def go(where: str, iterations: int, resume: bool = False) -> Progress:
-        settings = Settings(iterations, seeds=seeds, log_every=2, quiet=True)
+        settings = Settings(iterations, seeds=seeds, log_every=3, quiet=True)
         train(algorithm, benchmark, settings, tmp_path / where, resume=resume)
         return restored(tmp_path / where, algorithm, benchmark, seeds)
 
