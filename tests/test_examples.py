@@ -80,6 +80,12 @@ def test_maml_in_eighty_lines_has_about_eighty_lines() -> None:
     assert "adaptax" not in own and "optax" not in own
 
 
+def test_gymnasium(tmp_path: Path) -> None:
+    returns = numbers(run(5, "--iterations", "1", place=tmp_path).partition(":")[2])
+    assert len(returns) == 3 and all(8 <= value <= 100 for value in returns)  # a pole takes 8 steps to fall
+    assert (tmp_path / "poles" / "config.json").is_file()
+
+
 @pytest.mark.slow
 def test_your_own_algorithm(tmp_path: Path) -> None:
     lines = run(4, "--iterations", "40", place=tmp_path).splitlines()

@@ -126,6 +126,7 @@ def test_lives_on_the_host_go_on() -> None:
     assert "its environment was begun again by another collection" in str(failure)
 
 
+@pytest.mark.slow
 def test_rl2_trains_on_the_host_and_resumes(tmp_path: Path) -> None:
     on = benchmark()
     algorithm = RL2(on.spec, tasks=3, streams=2, hidden=8, epochs=1, minibatches=2)

@@ -74,21 +74,30 @@ def meta_iteration(
         collect_key, update_key = jax.random.split(jax.random.fold_in(root, state.iteration))
         trials, lives, _ = collect(algorithm, streams, tasks, plan, state.params, lives, collect_key)
 
-        def learn() -> tuple[Progress, Metrics]:
+        def learn(state: Any) -> tuple[Progress, Metrics]:
             after, metrics = algorithm.update(state, trials, update_key)
             return Progress(after, lives), round_returns(trials.rollouts, episodes) | metrics
 
-        if isinstance(streams, Batched):
-            return learn()
-
-        def leave() -> tuple[Progress, Metrics]:
-            """As if this iteration had not begun: what the host returned is not what happened."""
-            _, shapes = jax.eval_shape(learn)
-            return progress, jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
-
-        return jax.lax.cond(streams.failed(), leave, learn)
+        return learn(state) if isinstance(streams, Batched) else _unless(streams.failed(), learn, progress)
 
     return iterate
+
+
+def _unless(
+    failed: Array, learn: Callable[[Any], tuple[Progress, Metrics]], progress: Progress
+) -> tuple[Progress, Metrics]:
+    """`learn(progress.state)`, or `progress` as it is: what a host that failed returned is not what happened.
+
+    A loop of one turn or none, since the branches of a `cond` would copy the state, and with it any replay buffer.
+    """
+    _, shapes = jax.eval_shape(learn, progress.state)
+    nothing = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+
+    def turn(carry: tuple[Progress, Metrics, Array]) -> tuple[Progress, Metrics, Array]:
+        return *learn(carry[0].state), jnp.zeros((), bool)
+
+    after, metrics, _ = jax.lax.while_loop(lambda carry: carry[2], turn, (progress, nothing, ~failed))
+    return after, metrics
 
 
 def begin(algorithm: Algorithm, benchmark: Benchmark, root: Key) -> Progress:

@@ -6,6 +6,7 @@ balance both kinds. A pendulum is heavy or light, long or short, on planets of d
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -13,7 +14,7 @@ import jax.numpy as jnp
 
 from adaptax.envs.host.gymnasium import from_gymnasium
 from adaptax.envs.splits import disjoint_splits
-from adaptax.types import Array, Benchmark, Key, check_range
+from adaptax.types import Array, Benchmark, Key, Tasks, TaskSet, check_range
 
 
 class CartPoleTask(NamedTuple):
@@ -32,10 +33,10 @@ class PendulumTask(NamedTuple):
     gravity: Array  # m/s²
 
 
-def cart_pole(horizon: int = 200, episodes: int = 2) -> Benchmark:
+def cart_pole(horizon: int = 200, episodes: int = 2, training_tasks: int = 0) -> Benchmark:
     """CartPole-v1 with poles of U[0.25, 1) × 2 m and U[0.05, 0.5) kg, and motors of ±U[5, 15) N; 1 a step until the
-    pole falls or the cart leaves the track, at most `horizon`."""
-    check_range("horizon", horizon, 1, 500)
+    pole falls or the cart leaves the track, at most `horizon`. Training has as many tasks as `training_tasks` says (0:
+    without bound)."""
 
     def draw(key: Key) -> CartPoleTask:
         length_key, mass_key, force_key, sign_key = jax.random.split(key, 4)
@@ -46,7 +47,7 @@ def cart_pole(horizon: int = 200, episodes: int = 2) -> Benchmark:
             jnp.where(jax.random.bernoulli(sign_key), force, -force),
         )
 
-    train, validation, test = disjoint_splits(draw)
+    train, validation, test = _splits(draw, training_tasks)
     return from_gymnasium(
         "CartPole-v1",
         train=train,
@@ -60,10 +61,10 @@ def cart_pole(horizon: int = 200, episodes: int = 2) -> Benchmark:
     )
 
 
-def pendulum(horizon: int = 200, episodes: int = 2) -> Benchmark:
+def pendulum(horizon: int = 200, episodes: int = 2, training_tasks: int = 0) -> Benchmark:
     """Pendulum-v1 with rods of U[0.5, 1.5) m and U[0.5, 1.5) kg under a gravity of U[5, 15) m/s²; a step costs
-    θ² + 0.1 θ'² + 0.001 u², and an episode has `horizon` steps."""
-    check_range("horizon", horizon, 1)
+    θ² + 0.1 θ'² + 0.001 u², and an episode has `horizon` steps. Training has as many tasks as `training_tasks` says
+    (0: without bound)."""
 
     def draw(key: Key) -> PendulumTask:
         length_key, mass_key, gravity_key = jax.random.split(key, 3)
@@ -73,7 +74,7 @@ def pendulum(horizon: int = 200, episodes: int = 2) -> Benchmark:
             jax.random.uniform(gravity_key, (), jnp.float32, 5.0, 15.0),
         )
 
-    train, validation, test = disjoint_splits(draw)
+    train, validation, test = _splits(draw, training_tasks)
     return from_gymnasium(
         "Pendulum-v1",
         train=train,
@@ -85,6 +86,13 @@ def pendulum(horizon: int = 200, episodes: int = 2) -> Benchmark:
         name="pendulum",
         describe=f"return per episode of {horizon} steps on unseen pendulums",
     )
+
+
+def _splits(draw: Callable[[Key], Any], training_tasks: int) -> tuple[Tasks, Tasks, Tasks]:
+    check_range("training_tasks", training_tasks, 0)
+    train, validation, test = disjoint_splits(draw)
+    some = TaskSet(train.sample(jax.random.key(0), training_tasks)[1]) if training_tasks else train
+    return some, validation, test
 
 
 def set_cart_pole(environment: Any, task: CartPoleTask) -> None:
