@@ -117,6 +117,7 @@ ALGORITHMS = {
     ),
 }
 
+_FAMILIES, _BODIES = "adaptax.envs.host.mujoco.families", "adaptax.envs.host.mujoco.bodies"
 BENCHMARKS = {
     "bandit": Entry("adaptax.envs.bandit:bandit", "Bernoulli bandits (RL² paper)"),
     "gaussian-bandit": Entry(
@@ -145,30 +146,14 @@ BENCHMARKS = {
     "pendulum": Entry(
         "adaptax.envs.host.classic:pendulum", "Gymnasium's Pendulum, unknown rod and gravity (on the host)"
     ),
-    "half-cheetah-velocity": Entry(
-        "adaptax.envs.host.mujoco.families:half_cheetah_velocity",
-        "MuJoCo: half-cheetah at a hidden velocity (MAML paper)",
-    ),
-    "half-cheetah-direction": Entry(
-        "adaptax.envs.host.mujoco.families:half_cheetah_direction",
-        "MuJoCo: half-cheetah forwards or backwards (MAML paper)",
-    ),
-    "ant-velocity": Entry(
-        "adaptax.envs.host.mujoco.families:ant_velocity", "MuJoCo: ant at a hidden velocity (MAML paper)"
-    ),
-    "ant-direction": Entry(
-        "adaptax.envs.host.mujoco.families:ant_direction", "MuJoCo: ant in a hidden direction (MAML paper)"
-    ),
-    "ant-goal": Entry("adaptax.envs.host.mujoco.families:ant_goal", "MuJoCo: ant to a hidden place (ProMP paper)"),
-    "humanoid-direction": Entry(
-        "adaptax.envs.host.mujoco.families:humanoid_direction", "MuJoCo: humanoid in a hidden direction (ProMP paper)"
-    ),
-    "walker-params": Entry(
-        "adaptax.envs.host.mujoco.bodies:walker_params", "MuJoCo: Walker2D whose body differs (PEARL paper)"
-    ),
-    "hopper-params": Entry(
-        "adaptax.envs.host.mujoco.bodies:hopper_params", "MuJoCo: hopper whose body differs (PEARL paper)"
-    ),
+    "half-cheetah-velocity": Entry(f"{_FAMILIES}:half_cheetah_velocity", "cheetah at a hidden velocity (MAML paper)"),
+    "half-cheetah-direction": Entry(f"{_FAMILIES}:half_cheetah_direction", "cheetah forwards or back (MAML paper)"),
+    "ant-velocity": Entry(f"{_FAMILIES}:ant_velocity", "ant at a hidden velocity (MAML paper)"),
+    "ant-direction": Entry(f"{_FAMILIES}:ant_direction", "ant in a hidden direction (MAML paper)"),
+    "ant-goal": Entry(f"{_FAMILIES}:ant_goal", "ant to a hidden place (ProMP paper)"),
+    "humanoid-direction": Entry(f"{_FAMILIES}:humanoid_direction", "humanoid in a hidden direction (ProMP paper)"),
+    "walker-params": Entry(f"{_BODIES}:walker_params", "Walker2D whose body differs (PEARL paper)"),
+    "hopper-params": Entry(f"{_BODIES}:hopper_params", "hopper whose body differs (PEARL paper)"),
 }
 
 
