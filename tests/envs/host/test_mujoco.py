@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ FAMILIES = ("half-cheetah-velocity", "half-cheetah-direction", "ant-velocity", "
 FAMILIES += ("humanoid-direction", "walker-params", "hopper-params")
 
 
+@cache
 def made(name: str, **settings: Any) -> Benchmark:
     return registry.make_benchmark(name, settings)
 
@@ -193,7 +195,7 @@ def test_what_is_observed_of_a_robot() -> None:
         np.testing.assert_allclose(seen, np.concatenate(parts), rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", ["half-cheetah-velocity", "ant-velocity", "humanoid-direction", "hopper-params"])
 def test_episodes_begin_as_gymnasiums(name: str) -> None:
     on = made(name)
     environment, keys = on.environment, jax.random.split(jax.random.key(0), (2, 200))
@@ -216,7 +218,8 @@ def test_episodes_begin_as_gymnasiums(name: str) -> None:
 
 def test_tasks_lie_in_their_published_ranges() -> None:
     def sample(name: str, **settings: Any) -> Any:
-        return jax.tree.map(np.asarray, made(name, **settings).train.sample(jax.random.key(0), 2000)[1])
+        train = made(name, **settings).train
+        return jax.tree.map(np.asarray, jax.jit(lambda key: train.sample(key, 2000)[1])(jax.random.key(0)))
 
     for variant, most in (("maml", 2.0), ("promp", 3.0), ("varibad", 3.0), ("pearl", 3.0)):
         velocity = sample("half-cheetah-velocity", variant=variant).velocity
@@ -321,17 +324,17 @@ class Random:
 @pytest.mark.parametrize(("name", "falls"), [("hopper-params", True), ("half-cheetah-velocity", False)])
 def test_the_collector_steps_robots(name: str, falls: bool) -> None:
     """Falling terminates, the clock truncates; two runs with one key are equal bit for bit."""
-    on = made(name, horizon=25)
+    on = made(name, horizon=12)
     streams = streams_of(on.environment)
     assert streams is on.environment
-    plan = Plan(tasks=2, rounds=1, streams=4, steps=60, lifetime=1)
+    plan = Plan(tasks=2, rounds=1, streams=4, steps=36, lifetime=1)
     controls = on.spec.action_space.shape[0]
     run = jax.jit(lambda key: collect(Random(), streams, on.train, plan, controls, None, key))
     trials, _, _ = run(jax.random.key(0))
     terminated, truncated = (np.asarray(x) for x in (trials.rollouts.terminated, trials.rollouts.truncated))
     assert terminated.any() == falls and truncated.any() and not (terminated & truncated).any()
     if not falls:
-        assert (np.argwhere(truncated)[:, -1] % 25 == 24).all() and truncated.sum() == 2 * 4 * 2
+        assert (np.argwhere(truncated)[:, -1] % 12 == 11).all() and truncated.sum() == 2 * 4 * 3
     again, _, _ = run(jax.random.key(0))
     jax.tree.map(np.testing.assert_array_equal, trials.rollouts, again.rollouts)
 
@@ -385,7 +388,7 @@ def test_a_missing_extra_is_named(
     monkeypatch.setitem(sys.modules, missing, None)
     monkeypatch.delattr(mujoco, "mjx", raising=False)
     with pytest.raises(UserError, match=command):
-        made("half-cheetah-velocity", **settings)
+        registry.make_benchmark("half-cheetah-velocity", settings)
 
 
 @pytest.mark.slow

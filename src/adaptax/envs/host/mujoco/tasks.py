@@ -95,12 +95,14 @@ def draw_on_square(edge: float) -> Callable[[Key], GoalTask]:
 def draw_body(model: Any, limit: float) -> Callable[[Key], BodyTask]:
     """Multipliers 1.5^U(−limit, limit), of dampings 1.3^U(−limit, limit), each entry for itself."""
 
+    shapes = (model.body_mass.shape, model.body_inertia.shape, model.dof_damping.shape, model.geom_friction.shape)
+    ends = np.cumsum([np.prod(shape) for shape in shapes])
+    base = np.repeat(np.log([1.5, 1.5, 1.3, 1.5]), np.diff(ends, prepend=0)).astype(np.float32)
+
     def draw(key: Key) -> BodyTask:
-        shapes = (model.body_mass.shape, model.body_inertia.shape, model.dof_damping.shape, model.geom_friction.shape)
-        bases = (1.5, 1.5, 1.3, 1.5)
-        keys = jax.random.split(key, len(shapes))
-        powers = [jax.random.uniform(k, s, jnp.float32, -limit, limit) for k, s in zip(keys, shapes, strict=True)]
-        return BodyTask(*(base**power for base, power in zip(bases, powers, strict=True)))
+        factors = jnp.exp(base * jax.random.uniform(key, base.shape, jnp.float32, -limit, limit))
+        parts = jnp.split(factors, ends[:-1])
+        return BodyTask(*(part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)))
 
     return draw
 
@@ -118,7 +120,8 @@ def split_tasks(draw: Callable[[Key], Task], training: int = 0, test: int = 0) -
 
 def fixed(tasks: Tasks, code: int, count: int) -> TaskSet:
     """`count` draws with a key of their own, the same in every run."""
-    return TaskSet(tasks.sample(jax.random.key(1337 + code), count)[1])
+    draw = jax.jit(lambda key: tasks.sample(key, count)[1])  # one compilation in place of one for every operation
+    return TaskSet(draw(jax.random.key(1337 + code)))
 
 
 def given(tasks: Task, code: int) -> TaskSet:
