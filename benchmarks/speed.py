@@ -1,7 +1,7 @@
 """The speed of a whole meta-iteration, in the jobs of `adaptax bench`: `python benchmarks/speed.py`.
 
 Each job runs in a process of its own, with as many devices as it names, several times; the median run is kept. `--only
-NAME …` measures the jobs of some algorithms.
+NAME …` measures the jobs of some algorithms; `simulator` is MuJoCo in the collector (`simulator.py`).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ TARGETS = {
     "varibad": (20_000, "speed_varibad_gridnavi"),
     "pearl": (8, "speed_pearl_sparse_navigation"),
 }
+SHARE = 0.85  # of the bare simulator's rate
 BY_GRADIENT_STEPS = ("pearl",)  # whose rate is that of gradient steps, not of environment steps
 PEERS = {
     "maml": ("PyTorch MAML-RL, TRPO outer step, another machine", 1_400.0),
@@ -45,12 +46,47 @@ def measure(index: int) -> dict[str, float]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def simulator() -> None:
+    """MuJoCo in our collector beside its bare batched rollout, in the same process."""
+    import simulator as job
+
+    def once() -> dict[str, float]:
+        done = subprocess.run([sys.executable, job.__file__], capture_output=True, text=True, check=True)
+        return json.loads(done.stdout.splitlines()[-1])
+
+    measured = sorted((once() for _ in range(REPEATS)), key=lambda m: m["share"])
+    chosen = measured[REPEATS // 2]
+    value, bare = chosen["steps_per_second"], chosen["bare_steps_per_second"]
+    streams, layers = job.TASKS * job.STREAMS, "×".join(str(units) for units in (len(job.HIDDEN), job.HIDDEN[0]))
+    title = f"HalfCheetah in the collector, {streams} streams, {chosen['threads']} threads, a {layers} policy acting"
+    result = document(
+        "speed_simulator",
+        title,
+        "environment steps/s",
+        None,
+        seeds=[0],
+        tasks=job.TASKS,
+        steps=int(chosen["environment_steps"]),
+        seconds=chosen["environment_steps"] / value,
+        note=f"{chosen['share']:.0%} of MuJoCo's bare batched rollout, taking turns with it; wanted {SHARE:.0%}",
+        bounds=[("bare batched rollout here", bare)],
+    )
+    shares = [m["share"] for m in measured]
+    result |= {"value": value, "per_seed": [m["steps_per_second"] for m in measured], "ci95": None}
+    result |= {"target": f">= {SHARE * bare:.0f}", "met": value >= round(SHARE * bare)}
+    write({**result, "details": {**chosen, "shares": shares}})
+    print(f"{title}: {value:,.0f} steps/s, {result['note']} (shares {', '.join(f'{s:.3f}' for s in shares)})")
+
+
 def main() -> None:
     from adaptax.run.bench import JOBS
 
+    names = [*TARGETS, "simulator"]
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", nargs="+", choices=list(TARGETS), default=list(TARGETS), help="some algorithms")
+    parser.add_argument("--only", nargs="+", choices=names, default=names, help="some of them")
     chosen_jobs = parser.parse_args().only
+    if "simulator" in chosen_jobs:
+        simulator()
     for index, job in enumerate(JOBS):
         if job.algorithm not in chosen_jobs:
             continue

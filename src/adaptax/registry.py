@@ -117,6 +117,7 @@ ALGORITHMS = {
     ),
 }
 
+_FAMILIES, _BODIES = "adaptax.envs.host.mujoco.families", "adaptax.envs.host.mujoco.bodies"
 BENCHMARKS = {
     "bandit": Entry("adaptax.envs.bandit:bandit", "Bernoulli bandits (RL² paper)"),
     "gaussian-bandit": Entry(
@@ -145,6 +146,14 @@ BENCHMARKS = {
     "pendulum": Entry(
         "adaptax.envs.host.classic:pendulum", "Gymnasium's Pendulum, unknown rod and gravity (on the host)"
     ),
+    "half-cheetah-velocity": Entry(f"{_FAMILIES}:half_cheetah_velocity", "cheetah at a hidden velocity (MAML paper)"),
+    "half-cheetah-direction": Entry(f"{_FAMILIES}:half_cheetah_direction", "cheetah forwards or back (MAML paper)"),
+    "ant-velocity": Entry(f"{_FAMILIES}:ant_velocity", "ant at a hidden velocity (MAML paper)"),
+    "ant-direction": Entry(f"{_FAMILIES}:ant_direction", "ant in a hidden direction (MAML paper)"),
+    "ant-goal": Entry(f"{_FAMILIES}:ant_goal", "ant to a hidden place (ProMP paper)"),
+    "humanoid-direction": Entry(f"{_FAMILIES}:humanoid_direction", "humanoid in a hidden direction (ProMP paper)"),
+    "walker-params": Entry(f"{_BODIES}:walker_params", "Walker2D whose body differs (PEARL paper)"),
+    "hopper-params": Entry(f"{_BODIES}:hopper_params", "hopper whose body differs (PEARL paper)"),
 }
 
 

@@ -241,8 +241,7 @@ def collect_round(
         seen = (stream.timestep, decision, reward, terminated, truncated, success, outcome.observation, shaped)
         return following, seen
 
-    scan = scan_hoisted if isinstance(streams, Batched) else jax.lax.scan
-    after, seen = scan(step, stream, keys)
+    after, seen = scan_hoisted(step, stream, keys)
     steps = jax.tree.map(lambda x: jnp.moveaxis(x, 0, 2), seen)  # [T, N, B, ...] -> [N, B, T, ...]
     rollout = Rollout(*steps, last=after.timestep, memory=stream.memory)
     return after, rollout if rollout.shaped is not None else rollout._replace(shaped=rollout.reward)

@@ -10,6 +10,10 @@ _BANDITS = {
     "greedy": "adaptax.strategies.bandits:greedy",
     "known-arms": "adaptax.strategies.bandits:known_arms",
 }
+_ROBOTS = (
+    *("half-cheetah-velocity", "half-cheetah-direction", "ant-velocity", "ant-direction", "ant-goal"),
+    *("humanoid-direction", "walker-params", "hopper-params"),
+)
 
 # Reference strategies of each benchmark, each a function of the Spec.
 STRATEGIES: dict[str, dict[str, str]] = {
@@ -60,4 +64,5 @@ STRATEGIES: dict[str, dict[str, str]] = {
         "posterior-sampling": "adaptax.strategies.tabular_mdp:posterior_sampling",
         "known-mdp": "adaptax.strategies.tabular_mdp:KnownProcess",
     },
+    **{name: {"random": "adaptax.strategies.random_actions:UniformActions"} for name in _ROBOTS},
 }
