@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ from .run import checkpoint
 from .run import evaluate as evaluator
 from .run.evaluate import Evaluation
 from .run.iterate import begin
+from .run.live import LiveAgent, saved_details
 from .run.train import Settings, root_keys
 from .runs import name_algorithm, name_benchmark, read_config, restore_algorithm, run
 from .types import JUDGED, Algorithm, Benchmark, Key, Rollout, TaskSet, Timestep, UserError, check_range
@@ -62,6 +64,35 @@ class Trained(NamedTuple):
         """Returns of this agent on held-out tasks, by round and episode (`run.evaluate.Evaluation`)."""
         protocol = protocol_for(self.config, self.algorithm, self.benchmark, tasks=tasks, rounds=rounds, seed=seed)
         return evaluator.evaluate(self.algorithm, self.benchmark, self.benchmark.split(split), self.params, protocol)
+
+    def agent(
+        self,
+        environment: Any = None,
+        *,
+        streams: int = 0,
+        episodes: int = 0,
+        seed: int = 0,
+        adapted: str | Path | None = None,
+    ) -> LiveAgent:
+        """This agent on one real environment, an object with Gymnasium's `reset` and `step`: `episode()` acts, and
+        adapts after every round (`run.live.LiveAgent`).
+
+        A round is that of the pair's protocol: `streams` times `episodes` episodes, one after the other. With the same
+        `seed` it lives as `evaluate` has it on the first task. `adapted` is a file that `LiveAgent.save` wrote; rounds
+        and seed are then those of the file. Raises a `UserError` if the environment's spaces are not those of training.
+        """
+        for name, value in (("streams", streams), ("episodes", episodes)):
+            check_range(name, value, 0)
+        identity = {k: self.config[k] for k in ("algorithm", "benchmark")} | {"iteration": self.iteration}
+        identity["parameters"] = checkpoint.digest(self.params)
+        if adapted is not None:
+            details = saved_details(adapted)
+            streams, episodes = streams or details["streams"], episodes or details["episodes"]
+            seed = details["seed"]
+        protocol = protocol_for(self.config, self.algorithm, self.benchmark, tasks=1, episodes=episodes, seed=seed)
+        protocol = replace(protocol, streams=streams or protocol.streams)
+        live = LiveAgent(self.algorithm, self.params, self.benchmark.spec, protocol, environment, identity)
+        return live if adapted is None else live.restore(adapted)
 
 
 def train(
