@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 
 from . import registry
-from .judging import protocol_for, task_fields
+from .filming import render
+from .judging import make_task, protocol_for
 from .run import checkpoint
 from .run import evaluate as evaluator
 from .run.evaluate import Evaluation
@@ -94,6 +94,21 @@ class Trained(NamedTuple):
         live = LiveAgent(self.algorithm, self.params, self.benchmark.spec, protocol, environment, identity)
         return live if adapted is None else live.restore(adapted)
 
+    def render(
+        self,
+        out: str | Path,
+        *,
+        task: int | Mapping[str, Any] = 1,
+        split: str = "test",
+        rounds: int = 0,
+        episodes: int = 0,
+        seed: int = 0,
+        seconds: float = 6.0,
+    ) -> Path:
+        """Write an animation of this agent on one task, before and after it adapts (`filming.render`)."""
+        given = {"rounds": rounds, "episodes": episodes, "seed": seed, "seconds": seconds}
+        return render(self, out, task=task, split=split, **given)
+
 
 def train(
     algorithm: str | Algorithm,
@@ -155,32 +170,6 @@ def load(
     params = progress.state.params
     every = jax.tree.map(lambda x: x[None], params) if config["seeds"] == 1 else params
     return Trained(algorithm, benchmark, jax.tree.map(lambda x: x[seed], every), every, config, iteration)
-
-
-def make_task(on: Benchmark, given: Mapping[str, Any]) -> Any:
-    """A task of `on` from its fields by name, checked against the names and shapes that its tasks have. A field that
-    has a default may be left out: it is then as in the test tasks."""
-    like = jax.tree.map(lambda x: np.asarray(x)[0], on.test.enumerate(jax.random.key(0), 1)[1])
-    shapes = ", ".join(f"{name} {list(x.shape)}" for name, x in task_fields(like).items())
-    given = {name: getattr(like, name) for name in like._field_defaults} | dict(given)
-    for name in sorted(set(like._fields) ^ set(given)):
-        raise UserError(
-            f"the task {'has no' if name in given else 'lacks the'} field {name!r}; its fields are {shapes}"
-        )
-    values = {}
-    for name, wanted in task_fields(like).items():
-        try:
-            value = np.asarray(given[name], np.float64)
-        except (TypeError, ValueError):
-            raise UserError(f"{name} is not made of numbers, all rows of one length; the fields are {shapes}") from None
-        if value.shape != wanted.shape:
-            raise UserError(f"{name} has the shape {list(value.shape)}; it must be {list(wanted.shape)}")
-        if not np.isfinite(value).all():
-            raise UserError(f"{name} is {given[name]}; it must be finite")
-        values[name] = value.astype(wanted.dtype)
-        if not np.issubdtype(wanted.dtype, np.floating) and (values[name] != value).any():
-            raise UserError(f"{name} is {given[name]}; it must be made of whole numbers")
-    return type(like)(**values)
 
 
 def adapt_to(

@@ -136,7 +136,7 @@ def test_all_that_an_agent_adapts_to_is_as_the_collector_has_it() -> None:
     tasks = TaskSet(Fuse(np.asarray([7.0], np.float32)))
     plan = protocol.plan(Burning.spec.horizon)
     key = evaluator.life_key(5)
-    trials, _, _ = collect(Recalls(), streams_of(Burning()), evaluator._Given(tasks.tasks), plan, (), None, key)
+    trials, _, _ = collect(Recalls(), streams_of(Burning()), evaluator.Given(tasks.tasks), plan, (), None, key)
     live, ends, rollouts = LiveAgent(Recalls(), (), Burning.spec, protocol, HostedFuse(7.0)), [], []
     for _ in range(3):
         while not live.full:

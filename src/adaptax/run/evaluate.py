@@ -129,7 +129,7 @@ def check_context(agent: Agent, protocol: Protocol, horizon: int) -> None:
         )
 
 
-class _Given(NamedTuple):
+class Given(NamedTuple):
     """`Tasks` that are handed over as they are."""
 
     tasks: Task
@@ -158,7 +158,7 @@ def _chunk(
     if getattr(agent, "informed", False):
         params = tasks
     streams = streams_of(benchmark.environment)
-    trials, _, _ = collect(agent, streams, _Given(tasks), plan, params, None, key)
+    trials, _, _ = collect(agent, streams, Given(tasks), plan, params, None, key)
     rollouts: Rollout = trials.rollouts
     returns = episode_sums(rollouts.reward, rollouts, protocol.episodes)
     reached = episode_sums(rollouts.success.astype(jnp.float32), rollouts, protocol.episodes)

@@ -80,7 +80,7 @@ class Frozen:
             np.uint32(self._steps),
             deterministic=deterministic,
         )
-        action, memory = jax.device_get(decided[0]), decided[1]
+        action, memory = np.asarray(decided[0]), decided[1]
         return executed(self._spec.action_space, action[0] if alone else action), FrozenState(memory, action)
 
     def _begun(self, count: int) -> FrozenState:

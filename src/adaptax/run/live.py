@@ -154,7 +154,7 @@ class LiveAgent:
         observation = perceived(self.spec.observation_space, observation)
         timestep = self._timestep(b, observation)
         decision, memory = self._act(self._params, self._adapted, self._memories[b], timestep, self._act_keys[t, b])
-        decision = jax.device_get(decision)
+        decision = jax.tree.map(np.asarray, decision)  # a third of the time that `device_get` takes
         self._decided = timestep, decision, memory
         return executed(self.spec.action_space, decision.action)
 
