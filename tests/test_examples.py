@@ -80,6 +80,15 @@ def test_maml_in_eighty_lines_has_about_eighty_lines() -> None:
     assert "adaptax" not in own and "optax" not in own
 
 
+def test_deploy(tmp_path: Path) -> None:
+    lines = run(5, "--iterations", "2", place=tmp_path).splitlines()
+    before, first, second, restarted, after = (numbers(line.partition(":")[2])[0] for line in lines)
+    # Staying at the start scores −25 on this goal; one gradient step helps even this early.
+    assert all(-200 < value < 0 for value in (before, first, second, restarted, after))
+    assert second > first and after > before
+    assert {path.name for path in tmp_path.iterdir()} == {"run", "adapted.safetensors"}
+
+
 @pytest.mark.slow
 def test_your_own_algorithm(tmp_path: Path) -> None:
     lines = run(4, "--iterations", "40", place=tmp_path).splitlines()
