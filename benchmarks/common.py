@@ -105,14 +105,14 @@ def trained(
     return api.load(out), json.loads(rows[-1])
 
 
-def known_goal(on: str, settings: Mapping[str, Any], protocol: Protocol) -> tuple[str, float]:
+def known_goal(on: str, settings: Mapping[str, Any], protocol: Protocol, split: str = "test") -> tuple[str, float]:
     """The bound that an agent reaches which knows the goal."""
     from adaptax import registry
     from adaptax.run.evaluate import evaluate
 
     benchmark = registry.make_benchmark(on, settings)
     strategy = registry.make_strategies(on, benchmark.spec)["known-goal"]()
-    found = evaluate(strategy, benchmark, benchmark.test, (), replace(protocol, rounds=1))
+    found = evaluate(strategy, benchmark, benchmark.split(split), (), replace(protocol, rounds=1))
     return "known goal", float(found.returns.mean())
 
 

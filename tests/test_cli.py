@@ -412,10 +412,21 @@ def test_an_interrupted_training_in_a_program_does_not_pass_for_a_whole_one(tmp_
         "out": tmp_path / "run",
         "log_every": 10,
     }
-    timer = threading.Timer(3.0, os.kill, (os.getpid(), signal.SIGINT))
-    timer.start()
+
+    def interrupt() -> None:
+        """As soon as something was learned, however long that takes to compile."""
+        metrics = tmp_path / "run" / "metrics.jsonl"
+        for _ in range(600):
+            time.sleep(0.1)
+            if metrics.exists() and metrics.stat().st_size:
+                break
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt, daemon=True).start()
     with pytest.raises(KeyboardInterrupt):
         api.train("rl2", "bandit", iterations=10**7, **small)
     stopped = api.load(tmp_path / "run").iteration
     assert 0 < stopped < 10**7
     assert api.train("rl2", "bandit", iterations=stopped + 1, resume=True, **small).iteration == stopped + 1
+    del small["log_every"]  # left open, it stays what it was
+    assert api.train("rl2", "bandit", iterations=stopped + 2, resume=True, **small).iteration == stopped + 2

@@ -80,8 +80,14 @@ def test_maml_in_eighty_lines_has_about_eighty_lines() -> None:
     assert "adaptax" not in own and "optax" not in own
 
 
+def test_gymnasium(tmp_path: Path) -> None:
+    returns = numbers(run(5, "--iterations", "1", place=tmp_path).partition(":")[2])
+    assert len(returns) == 3 and all(8 <= value <= 100 for value in returns)  # a pole takes 8 steps to fall
+    assert (tmp_path / "poles" / "config.json").is_file()
+
+
 def test_deploy(tmp_path: Path) -> None:
-    lines = run(5, "--iterations", "2", place=tmp_path).splitlines()
+    lines = run(6, "--iterations", "2", place=tmp_path).splitlines()
     before, first, second, restarted, after = (numbers(line.partition(":")[2])[0] for line in lines)
     # Staying at the start scores −25 on this goal; one gradient step helps even this early.
     assert all(-200 < value < 0 for value in (before, first, second, restarted, after))

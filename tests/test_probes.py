@@ -78,6 +78,10 @@ ONE_OF = {
     **dict.fromkeys(("maml-trpo", "promp", "maesn", "gmps", "mmaml"), "first reward"),
 }
 ONE_OF |= dict.fromkeys(("reptile", "task-model"), "first reward")
+# The same agents with another value of a field, only in the whole suite: each further memory, where one is needed.
+VARIED = [
+    ("varibad", which, {"network": network}) for network in ("lstm", "transformer") for which in ("exploring", "border")
+]
 CASES = [
     pytest.param(name, which, marks=[pytest.mark.slow] if name in SLOW or ONE_OF.get(name, which) != which else [])
     for name, passes in MUST_PASS.items()
@@ -100,10 +104,20 @@ def score(algorithm: Algorithm, probe: Probe, params: Any, tasks: int = 400) -> 
 
 @pytest.mark.parametrize(("name", "which"), CASES)
 def test_probe(name: str, which: str) -> None:
+    check(name, which, {})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "which", "varied"), VARIED)
+def test_probe_with_other_fields(name: str, which: str, varied: dict[str, Any]) -> None:
+    check(name, which, varied)
+
+
+def check(name: str, which: str, varied: dict[str, Any]) -> None:
     probe, (iterations, hyperparameters) = PROBES[which], SETTINGS[name]
     if name in FINITE:
         probe = finite(probe)
-    algorithm = registry.make_algorithm(name, None, probe.benchmark.spec, hyperparameters)
+    algorithm = registry.make_algorithm(name, None, probe.benchmark.spec, {**hyperparameters, **varied})
     root = root_keys(0, 1)
     progress = jax.jit(lambda root: begin(algorithm, probe.benchmark, root))(root)
     run = jax.jit(many(meta_iteration(algorithm, probe.benchmark), iterations))

@@ -7,6 +7,7 @@ agent.agent(environment).episode()        # act and adapt in a real Gymnasium en
 """
 
 from .api import Trained, adapt_to, algorithm, benchmark, load, train
+from .envs.host.gymnasium import from_gymnasium
 from .run.live import Episode, LiveAgent
 from .types import (
     Agent,
@@ -50,6 +51,7 @@ __all__ = [
     "adapt_to",
     "algorithm",
     "benchmark",
+    "from_gymnasium",
     "load",
     "train",
 ]

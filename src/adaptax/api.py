@@ -7,9 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import gymnasium
 import jax
 
 from . import registry
+from .envs.host.spaces import action_side, observation_side
 from .filming import render
 from .judging import make_task, protocol_for
 from .run import checkpoint
@@ -17,6 +19,7 @@ from .run import evaluate as evaluator
 from .run.evaluate import Evaluation
 from .run.iterate import begin
 from .run.live import LiveAgent, saved_details
+from .run.spaces import Side, Sides
 from .run.train import Settings, root_keys
 from .runs import name_algorithm, name_benchmark, read_config, restore_algorithm, run
 from .types import JUDGED, Algorithm, Benchmark, Key, Rollout, TaskSet, Timestep, UserError, check_range
@@ -91,7 +94,8 @@ class Trained(NamedTuple):
             seed = details["seed"]
         protocol = protocol_for(self.config, self.algorithm, self.benchmark, tasks=1, episodes=episodes, seed=seed)
         protocol = replace(protocol, streams=streams or protocol.streams)
-        live = LiveAgent(self.algorithm, self.params, self.benchmark.spec, protocol, environment, identity)
+        spec, sides = self.benchmark.spec, _sides(environment)
+        live = LiveAgent(self.algorithm, self.params, spec, protocol, environment, identity, sides)
         return live if adapted is None else live.restore(adapted)
 
     def render(
@@ -108,6 +112,22 @@ class Trained(NamedTuple):
         """Write an animation of this agent on one task, before and after it adapts (`filming.render`)."""
         given = {"rounds": rounds, "episodes": episodes, "seed": seed, "seconds": seconds}
         return render(self, out, task=task, split=split, **given)
+
+
+def _sides(environment: Any) -> Sides:
+    """How the spaces of `environment`, where it has any, look to an agent: as in the benchmarks on the host, but for
+    observations that are arrays, which may be of any type."""
+    found: list[Side | None] = []
+    for name, side_of in (("observation_space", observation_side), ("action_space", action_side)):
+        space = getattr(environment, name, None)
+        try:
+            if space is None or isinstance(space, gymnasium.spaces.Box) and name == "observation_space":
+                found.append(None)
+            else:
+                found.append(Side(*side_of(space)))
+        except UserError:  # not served: it is compared as it is, and refused
+            found.append(None)
+    return Sides(*found)
 
 
 def train(

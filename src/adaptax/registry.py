@@ -139,6 +139,12 @@ BENCHMARKS = {
         "adaptax.envs.corner:momentum_corner", "four corners, actions accelerate, sparse (ProMP paper)"
     ),
     "toy-1d": Entry("adaptax.envs.toy:toy_1d", "a hidden goal on the line, for two-parameter policies (ProMP paper)"),
+    "cart-pole": Entry(
+        "adaptax.envs.host.classic:cart_pole", "Gymnasium's CartPole, unknown pole and motor (on the host)"
+    ),
+    "pendulum": Entry(
+        "adaptax.envs.host.classic:pendulum", "Gymnasium's Pendulum, unknown rod and gravity (on the host)"
+    ),
 }
 
 
@@ -160,6 +166,7 @@ _BY_GRADIENT = (
     *("multitask-sac", "multitask-ddpg", "multitask-dqn"),
 )
 _GRADIENT = {"rounds": 4, "streams": 20}
+_ON_HOST = {"rounds": 4, "streams": 5, "tasks": 20}
 # Fresh trials instead of passes over old ones: collecting one costs a quarter of a pass over it.
 _TRIALS = {"tasks": 1024, "epochs": 1, "minibatches": 32, "hidden": 64, "learning_rate": 3e-3, "discount": 0.99}
 _PULLS = {**_TRIALS, "trace": 0.9, "entropy": 0.1, "decay": 600}
@@ -221,6 +228,8 @@ DEFAULTS: dict[tuple[str, str], Defaults] = {
     ("mmaml", "clustered-navigation"): Defaults(_MODULATED, 250, {"rounds": 4, "streams": 10}),
     ("gmps", "sparse-navigation"): Defaults(_GUIDED, 60, _GRADIENT),
     ("pearl", "sparse-navigation"): Defaults(_PEARL, 240, {"rounds": 20, "streams": 1, "tasks": 20}),
+    # Environments on the host take a hundred times as long to step as those in JAX.
+    **{(name, on): Defaults(evaluation=_ON_HOST) for name in _BY_GRADIENT for on in ("cart-pole", "pendulum")},
     ("task-model", "clustered-navigation"): Defaults(_CLUSTERED, 250, {"rounds": 4, "streams": 10}),
 }
 

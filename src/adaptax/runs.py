@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -51,9 +51,13 @@ def run(
 ) -> trainer.Result:
     """Train into a run directory: `config.json` first, then metrics and checkpoints."""
     path = directory / "config.json"
+    before = read_config(directory) if resume else None
+    if before and not settings.log_every:
+        # A two-hundredth of more iterations would be another number.
+        settings = replace(settings, log_every=before["log_every"])
     config = make_config(algorithm, name, on, settings)
-    if resume:
-        _check_same(read_config(directory), config, directory)
+    if before:
+        _check_same(before, config, directory)
     elif directory.exists() and any(directory.iterdir()):
         raise UserError(f"{directory} exists already; give --resume to go on with it, or another --out")
     directory.mkdir(parents=True, exist_ok=True)

@@ -203,6 +203,14 @@ class Streams(Protocol):
 
     def step_streams(self, tasks: Task, states: EnvState, actions: Array, keys: Key) -> tuple[EnvState, Outcome]: ...
 
+    def failed(self) -> Array:
+        """Inside a program: whether the host failed in something it was asked so far (then it returned zeros)."""
+        ...
+
+    def failure(self) -> UserError | None:
+        """Outside: how the host failed, if it did. It is told once; after that the host may be asked again."""
+        ...
+
 
 class Tasks(Protocol):
     """A distribution over tasks, or a finite set of them (`size` tasks; None when unbounded)."""

@@ -49,8 +49,12 @@ def test_bonuses_reach_policy_and_value_alone_and_end_with_annealing() -> None:
         assert float(none["bonus"]) == 0 and equal(late.params, expected.params)
 
 
-def test_without_annealing_they_stay() -> None:
-    hyperx, benchmark = make("hyperx")
+@pytest.mark.parametrize(
+    "network", ["gru", *(pytest.param(name, marks=pytest.mark.slow) for name in ("lstm", "transformer"))]
+)
+def test_without_annealing_they_stay(network: str) -> None:
+    """Whatever the memory is that the beliefs are read from."""
+    hyperx, benchmark = make("hyperx", network=network)
     state, trials = collected(hyperx, benchmark, noise=0.3)
     update = jax.jit(hyperx.update)
     first, later = (update(state._replace(iteration=jnp.int32(i)), trials, jax.random.key(0))[1] for i in (0, 10**6))

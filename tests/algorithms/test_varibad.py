@@ -38,8 +38,8 @@ def make(**fields: Any) -> tuple[Any, Any]:
 
 
 @cache
-def meta_batch() -> tuple[Any, Any, Any]:
-    algorithm, benchmark = make()
+def meta_batch(network: str = "gru") -> tuple[Any, Any, Any]:
+    algorithm, benchmark = make(network=network)
     return algorithm, *collected(algorithm, benchmark, noise=0.3)
 
 
@@ -49,10 +49,11 @@ def updated() -> tuple[Any, Any]:
     return jax.jit(algorithm.update)(state, trials, jax.random.key(0))
 
 
-def test_the_belief_that_acts_is_the_belief_that_is_learned() -> None:
+@pytest.mark.parametrize("network", ["gru", pytest.param("transformer", marks=pytest.mark.slow)])
+def test_the_belief_that_acts_is_the_belief_that_is_learned(network: str) -> None:
     """The stored beliefs of a trial are the posteriors that the evidence bound is made of, and differ by what was seen:
-    one hidden state for the whole trial, episode borders included."""
-    algorithm, state, trials = meta_batch()
+    one memory for the whole trial, episode borders included."""
+    algorithm, state, trials = meta_batch(network)
     rollouts = jax.tree.map(lambda x: x[:, 0], trials.rollouts)
     stories = algorithm.belief_model.stories(rollouts)
     posterior = algorithm.belief_model.posteriors(state.params.model, jnp.swapaxes(stories.read, 0, 1))
@@ -129,7 +130,17 @@ def test_the_update_is_the_one_it_was_before_hyperx() -> None:
     assert after.bonuses == ()
 
 
+def test_a_trial_longer_than_the_context_is_refused() -> None:
+    """The context is the trial that was trained on, two episodes of 15 steps; a recurrent state has none."""
+    algorithm, benchmark = make(network="transformer")
+    assert algorithm.plan.context == 30 and make(network="lstm")[0].plan.context is None
+    with pytest.raises(UserError, match="a trial of 45 steps, but the agent's memory holds 30: judge it on at most 2"):
+        evaluate(algorithm, benchmark, benchmark.test, None, Protocol(2, episodes=3))
+
+
 def test_bad_input() -> None:
+    with pytest.raises(UserError, match="network is 'mlp'; the recurrent networks are gru, lstm, transformer"):
+        make(network="mlp")
     with pytest.raises(UserError, match="cells has 1 numbers; an observation has 2"):
         make(cells=(25,))
     with pytest.raises(UserError, match=r"capacity is 5; it must satisfy 6 ≤ capacity"):

@@ -11,17 +11,19 @@ import numpy as np
 import optax
 import pytest
 
+from adaptax.nets import RECURRENT
 from adaptax.nets.belief import Belief, Story
-from adaptax.types import Spec
+from adaptax.types import Spec, Timestep, UserError
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 STEPS, TRIALS = 7, 3
 
 
-def model(cells: tuple[int, ...] = (), positive: bool = False) -> Belief:
+def model(cells: tuple[int, ...] = (), positive: bool = False, network: str = "gru") -> Belief:
     box = gymnasium.spaces.Box(0, 2, (2,), np.float32)
-    return Belief(Spec(box, gymnasium.spaces.Discrete(2), 7), 4, 5, 8, (6,), cells, positive)
+    spec = Spec(box, gymnasium.spaces.Discrete(2), 7)
+    return Belief(spec, 4, 5, 8, (6,), cells, positive, network=network, span=STEPS)
 
 
 def stories() -> Story:
@@ -32,20 +34,43 @@ def stories() -> Story:
     return Story(*(jnp.asarray(x, jnp.float32) for x in (*arrays, reward)))
 
 
-def test_posteriors_are_the_beliefs_step_by_step() -> None:
-    belief, trials = model(), stories()
+@pytest.mark.parametrize("network", RECURRENT)
+def test_posteriors_are_the_beliefs_step_by_step(network: str) -> None:
+    """`posteriors`, which unrolls whole trials, is the scan of `follow`, which acts: q_T included, the start of an
+    episode inside the trial, and streams that have not begun beside those that have."""
+    belief, draw = model(network=network), np.random.default_rng(1)
     params = belief.init(jax.random.key(0))
-    found = belief.posteriors(params, jnp.swapaxes(trials.read, 0, 1))
-    assert found.mean.shape == (STEPS + 1, TRIALS, 4)
-    for trial in range(TRIALS):
-        memory = belief.start(params)
-        for t in range(STEPS + 1):
-            here = belief.belief(params, memory)
-            np.testing.assert_allclose(found.mean[t, trial], here.mean, atol=1e-6)
-            np.testing.assert_allclose(found.log_std[t, trial], here.log_std, atol=1e-6)
-            if t < STEPS:
-                memory = belief.read(params, memory, trials.read[trial, t])
-    assert np.abs(np.asarray(found.mean[1:] - found.mean[:-1])).max() > 0.01
+    params = params._replace(head=jax.tree.map(lambda x: x + 0.1, params.head))
+    timesteps = Timestep(
+        jnp.asarray(draw.integers(0, 3, (TRIALS, STEPS + 1, 2)), jnp.float32),
+        jnp.asarray(draw.integers(0, 2, (TRIALS, STEPS + 1)), jnp.int32),
+        jnp.asarray(draw.normal(size=(TRIALS, STEPS + 1)), jnp.float32),
+        jnp.asarray(np.arange(STEPS + 1) % 3 == 0) & jnp.ones((TRIALS, 1), bool),
+    )
+
+    def acted(timesteps: Timestep) -> Any:
+        def step(memory: Any, timestep: Timestep) -> tuple[Any, Any]:
+            found, memory = belief.follow(params, memory, timestep)
+            return memory, found
+
+        return jax.lax.scan(step, belief.start_trial(params), timesteps)[1]
+
+    stepwise = jax.jit(jax.vmap(acted))(timesteps)  # [S, T + 1, 2 Z]
+    before = timesteps.observation[:, :-1]
+    read = belief.perceive(before, jax.tree.map(lambda x: x[:, 1:], timesteps))
+    found = belief.posteriors(params, jnp.swapaxes(read, 0, 1))
+    whole = jnp.swapaxes(jnp.concatenate([found.mean, found.log_std], axis=-1), 0, 1)
+    assert whole.shape == (TRIALS, STEPS + 1, 8)
+    np.testing.assert_allclose(whole, stepwise, atol=1e-5)
+    assert np.abs(np.diff(whole, axis=1)).max() > 0.01 and np.ptp(whole[:, -1], axis=0).max() > 0.01
+    # Before anything is read: what the head makes of zeros.
+    np.testing.assert_array_equal(whole[:, 0], np.broadcast_to(params.head[0].bias, (TRIALS, 8)))
+
+
+def test_a_trial_longer_than_the_context() -> None:
+    belief = model(network="transformer")._replace(span=STEPS - 1)
+    with pytest.raises(UserError, match="7 steps are more than the transformer's context of 6"):
+        belief.loss(belief.init(jax.random.key(0)), stories(), 0.1, jax.random.key(1))
 
 
 def test_places_are_counted_from_the_lowest_observation() -> None:

@@ -1,93 +1,35 @@
-"""A benchmark that is stepped on the host: Gymnasium's CartPole behind ordered callbacks, one object a stream."""
+"""A benchmark that is stepped on the host goes through the collector and the loop like any other: CartPole."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import gymnasium
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from gymnasium.envs.classic_control.cartpole import CartPoleEnv
-from jax.experimental import io_callback
 
 from adaptax.algorithms.rl2 import RL2
+from adaptax.envs.host.classic import CartPoleTask, cart_pole, set_cart_pole
 from adaptax.run import checkpoint
 from adaptax.run.collect import collect, streams_of
+from adaptax.run.evaluate import Protocol, evaluate
 from adaptax.run.iterate import begin
 from adaptax.run.train import Settings, root_keys, train
-from adaptax.types import Benchmark, Decision, Outcome, Plan, Spec, TaskDistribution, UserError
+from adaptax.types import Benchmark, Decision, Plan, UserError
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
-HORIZON = 12
-
-
-class PoleTask(NamedTuple):
-    length: Any  # half the pole's length
-
-
-class CartPoles:
-    """`Streams` whose state lives in Python: what JAX carries is (), and the callbacks' order is the time."""
-
-    def __init__(self) -> None:
-        self.poles: dict[tuple[int, ...], CartPoleEnv] = {}
-
-    @property
-    def spec(self) -> Spec:
-        space = gymnasium.spaces.Box(-np.inf, np.inf, (4,), np.float32)
-        return Spec(space, gymnasium.spaces.Discrete(2), HORIZON, episodes=2)
-
-    def first_streams(self, tasks: PoleTask, keys: Any) -> Any:
-        nothing = jnp.zeros((*keys.shape, 4), jnp.float32)
-        return self.reset_streams(tasks, (), nothing, jnp.ones(keys.shape, bool), keys)
-
-    def reset_streams(self, tasks: PoleTask, states: Any, observations: Any, ended: Any, keys: Any) -> Any:
-        seeds = jax.vmap(jax.vmap(jax.random.bits))(keys)
-        shape = jax.ShapeDtypeStruct((*ended.shape, 4), jnp.float32)
-        return (), io_callback(self._reset, shape, tasks.length, observations, ended, seeds, ordered=True)
-
-    def step_streams(self, tasks: PoleTask, states: Any, actions: Any, keys: Any) -> Any:
-        shapes = (
-            jax.ShapeDtypeStruct((*actions.shape, 4), jnp.float32),
-            jax.ShapeDtypeStruct(actions.shape, jnp.float32),
-            jax.ShapeDtypeStruct(actions.shape, jnp.bool_),
-        )
-        return (), Outcome(*io_callback(self._step, shapes, actions, ordered=True))
-
-    def _reset(self, lengths: Any, observations: Any, ended: Any, seeds: Any) -> np.ndarray:
-        result = np.array(observations)
-        for place in np.argwhere(np.asarray(ended)):
-            pole = self.poles.setdefault(tuple(place), CartPoleEnv())
-            set_length(pole, float(lengths[place[0]]))
-            result[tuple(place)], _ = pole.reset(seed=int(seeds[tuple(place)]))
-        return result
-
-    def _step(self, actions: Any) -> Any:
-        actions = np.asarray(actions)
-        observations = np.zeros((*actions.shape, 4), np.float32)
-        rewards, over = np.zeros(actions.shape, np.float32), np.zeros(actions.shape, bool)
-        for place in np.ndindex(actions.shape):
-            step = self.poles[place].step(int(actions[place]))
-            observations[place], rewards[place], over[place] = step[:3]
-        return observations, rewards, over
-
-
-def set_length(pole: CartPoleEnv, length: float) -> None:
-    pole.length = length
-    pole.polemass_length = pole.masspole * length
-
-
-def draw(key: Any) -> PoleTask:
-    return PoleTask(jax.random.uniform(key, (), jnp.float32, 0.1, 1.0))
+HORIZON = 20
 
 
 def benchmark() -> Benchmark:
-    return Benchmark(CartPoles(), *[TaskDistribution(draw)] * 3)
+    return cart_pole(HORIZON)
 
 
 @dataclass(frozen=True)
@@ -108,7 +50,7 @@ class Tilted:
         return adapted
 
 
-def assert_is_cart_pole(rollouts: Any, tasks: PoleTask) -> None:
+def assert_is_cart_pole(rollouts: Any, tasks: CartPoleTask) -> None:
     """Every episode, played again from its first observation, gives the same observations and ends."""
     arrays = (
         rollouts.timestep.observation,
@@ -121,7 +63,7 @@ def assert_is_cart_pole(rollouts: Any, tasks: PoleTask) -> None:
     observation, action, following, terminated, truncated, first = (np.asarray(x) for x in arrays)
     pole = CartPoleEnv()
     for n, r, b in np.ndindex(action.shape[:3]):
-        set_length(pole, float(tasks.length[n]))
+        set_cart_pole(pole, jax.tree.map(lambda x, n=n: float(x[n]), tasks))
         for t in range(action.shape[3]):
             here = (n, r, b, t)
             if first[here] or t == 0:
@@ -138,7 +80,7 @@ def assert_is_cart_pole(rollouts: Any, tasks: PoleTask) -> None:
 
 def test_the_collector_steps_the_host() -> None:
     """Poles of different lengths, episodes that fall and episodes that the clock stops."""
-    on, plan = benchmark(), Plan(tasks=3, rounds=2, streams=2, steps=30, lifetime=2)
+    on, plan = benchmark(), Plan(tasks=3, rounds=2, streams=2, steps=50, lifetime=2)
     streams = streams_of(on.environment)
     assert streams is on.environment
 
@@ -174,25 +116,47 @@ def test_lives_on_the_host_go_on() -> None:
     np.testing.assert_array_equal(begun[[0, 2]], stood[[0, 2]])
     assert (begun[[1, 3]] != stood[[1, 3]]).all() and (np.abs(begun[[1, 3]]) <= 0.05).all()
     assert later.rollouts.timestep.first[np.array([1, 3]), 0, :, 0].all()
+    # Whoever uses the environments of lives that go on, a third of them here, is found out.
+    assert streams.failure() is None
+    run(False, None, jax.random.key(2))
+    assert streams.failure() is None
+    run(True, lives, jax.random.key(1))
+    failure = streams.failure()
+    assert failure is not None and "step 6 of an episode on task 0" in str(failure)
+    assert "its environment was begun again by another collection" in str(failure)
 
 
+@pytest.mark.slow
 def test_rl2_trains_on_the_host_and_resumes(tmp_path: Path) -> None:
-    spec = benchmark().spec
-    algorithm = RL2(spec, tasks=3, streams=2, hidden=8, epochs=1, minibatches=2)
+    on = benchmark()
+    algorithm = RL2(on.spec, tasks=3, streams=2, hidden=8, epochs=1, minibatches=2)
 
     def go(name: str, iterations: int, resume: bool = False) -> None:
         settings = Settings(iterations, seed=1, log_every=1, quiet=True)
         train(algorithm, benchmark(), settings, tmp_path / name, resume=resume)
 
-    go("whole", 3)
-    go("pieces", 1)
-    go("pieces", 3, resume=True)
-    template = jax.eval_shape(lambda root: begin(algorithm, benchmark(), root), root_keys(1, 1))
+    go("whole", 6)
+    go("pieces", 3)
+    go("pieces", 6, resume=True)
+    template = jax.eval_shape(lambda root: begin(algorithm, on, root), root_keys(1, 1))
     whole, pieces = (checkpoint.restore(tmp_path / n / "checkpoints", template)[0] for n in ("whole", "pieces"))
-    assert int(whole.state.iteration) == 3
+    assert int(whole.state.iteration) == 6
     jax.tree.map(np.testing.assert_array_equal, whole, pieces)
-    fresh = begin(algorithm, benchmark(), root_keys(1, 1)).state.params
+    rows = [(tmp_path / n / "metrics.jsonl").read_text().splitlines() for n in ("whole", "pieces")]
+    returns = [[json.loads(row)["return"] for row in each] for each in rows]
+    assert len(returns[0]) == 6 and returns[0] == returns[1]
+    fresh = begin(algorithm, on, root_keys(1, 1)).state.params
     assert np.abs(whole.state.params.heads - fresh.heads).max() > 1e-4
+
+
+def test_an_evaluation_steps_the_host() -> None:
+    """Episodes are counted, and the same seed gives the same tasks and the same returns, whatever ran in between."""
+    on, protocol = benchmark(), Protocol(tasks=5, rounds=2, streams=2, episodes=2, seed=3)
+    first = evaluate(Tilted(), on, on.test, (), protocol)
+    assert first.returns.shape == (5, 2, 2, 2) and first.success.max() == 0
+    assert first.returns.min() >= 1 and first.returns.max() <= HORIZON and np.ptp(first.returns) > 0
+    again = evaluate(Tilted(), on, on.test, (), protocol)
+    jax.tree.map(np.testing.assert_array_equal, first, again)
 
 
 @pytest.mark.parametrize("several", [{"seeds": 2}, {"devices": 2}])

@@ -57,7 +57,12 @@ def task_of(agent: Trained) -> np.ndarray:
 
 @pytest.mark.parametrize(
     ("name", "on"),
-    [("maml", "navigation"), ("rl2", "gridnavi"), ("pearl", "sparse-navigation"), ("varibad", "gridnavi")],
+    [
+        ("maml", "navigation"),
+        ("rl2", "gridnavi"),
+        ("pearl", "sparse-navigation"),
+        pytest.param("varibad", "gridnavi", marks=pytest.mark.slow),
+    ],
 )
 def test_it_lives_as_the_evaluator_has_it(name: str, on: str) -> None:
     """The same returns, for all rounds, streams and episodes, from the same seed."""
@@ -310,6 +315,53 @@ def test_other_spaces_are_refused_with_both(kind: str, space: Any, monkeypatch: 
         MAML.agent(environment)
     wanted = getattr(MAML.benchmark.spec, f"{kind}_space")
     assert str(error.value) == f"the environment's {kind} space is {space}, but the agent was trained on {wanted}"
+
+
+class Converted(gymnasium.Env):
+    """Spaces that agents do not know, and what was done in them."""
+
+    def __init__(self, observations: gymnasium.Space, actions: gymnasium.Space) -> None:
+        self.observation_space, self.action_space, self.done = observations, actions, []
+        observations.seed(0)
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        return self.observation_space.sample(), {}
+
+    def step(self, action: Any) -> Any:
+        assert self.action_space.contains(action)
+        self.done.append(action)
+        return self.observation_space.sample(), 0.0, False, False, {}
+
+
+COMPOSITE = gymnasium.spaces.Dict({"arm": box(-1, 1, 2), "leg": box(-1, 1, 1)})
+
+
+@pytest.mark.parametrize(
+    ("spec", "environment"),
+    [
+        ((box(-1, 1, 3), gymnasium.spaces.Discrete(6)), (COMPOSITE, gymnasium.spaces.MultiDiscrete([2, 3]))),
+        ((gymnasium.spaces.Discrete(4), box(-1, 1, 2)), (gymnasium.spaces.Discrete(4, start=5), box(-1, 1, 2))),
+    ],
+)
+def test_other_forms_of_the_same_spaces_are_converted(spec: Any, environment: Any) -> None:
+    """As in the benchmarks on the host (`envs.host.spaces`)."""
+    tasks = TaskSet(Fuse(np.zeros(2)))
+    where: Any = type("Where", (), {"spec": Spec(*spec, horizon=4)})()
+    on = adaptax.Benchmark(where, tasks, tasks, tasks)
+    algorithm = adaptax.algorithm("rl2", on, hidden=4, tasks=4)
+    params = algorithm.init(jax.random.key(0)).params
+    agent = Trained(algorithm, on, params, (), {"algorithm": "rl2", "benchmark": "Where"}, 0)
+    one = Converted(*environment)
+    live = agent.agent(one)
+    live.episode()
+    assert len(one.done) == 4
+    assert one.action_space.contains(live.predict(one.observation_space.sample())[0])
+    many = np.stack([spec[0].sample() for _ in range(3)])
+    assert all(map(one.action_space.contains, live.predict(many)[0]))
+    with pytest.raises(
+        UserError, match="was trained on Discrete" if "Dict" in str(environment[0]) else "trained on Box"
+    ):
+        agent.agent(Converted(environment[0], gymnasium.spaces.MultiDiscrete([2, 2])))
 
 
 def test_what_is_no_environment_for_one_agent() -> None:

@@ -3,15 +3,16 @@
 An encoder q_φ reads a trial τ_:t step by step and holds a Gaussian over a latent m of the task; a decoder p_θ predicts
 from m what any step of the trial pays (`nets.belief`). The policy acts on the state and on the belief, not on a sample:
 
-    belief    b_t = (μ_t, log σ_t) of q_φ(m | τ_:t) = N(μ_t, σ_t²),   a GRU over (s_{t−1}, a_{t−1}, r_{t−1}, s_t)
+    belief    b_t = (μ_t, log σ_t) of q_φ(m | τ_:t) = N(μ_t, σ_t²), recurrent over (s_{t−1}, a_{t−1}, r_{t−1}, s_t)
     model     maximise over φ, θ, per trial of T steps,
               Σ_{t=0}^{T} [ E_{m ~ q_t} Σ_{k=1}^{T} log p_θ(r_k | s_k, m) − w KL( q_t ‖ q_{t−1} ) ],  q_{−1} = N(0, I)
     policy    maximise E Σ_t γ^t r_t of π_ψ(a_t | s_t, b_t) by PPO
 
 At every step the whole trial is predicted, its future included: b_t becomes a belief about what has not been seen yet,
 and a policy that reads it can explore as a Bayes-optimal one would. q_0 is what the encoder says before it has read
-anything; its hidden state lives for the whole trial. To the PPO loss beliefs are inputs: it does not reach the encoder.
-The model learns from a ring of past trials, with an optimizer of its own.
+anything. Its memory, a recurrent state or a transformer's key–value cache, lives for the whole trial. To the PPO loss
+beliefs are inputs: it does not reach the encoder. The model learns from a ring of past trials, with an optimizer of its
+own.
 
 HyperX (Zintgraf et al. 2021) is VariBAD with `explore`: PPO learns from rewards with bonuses for new hyper-states
 (`nets.bonuses`), weighted less and less. The encoder reads, and the ring holds, the rewards alone.
@@ -30,24 +31,13 @@ import jax.numpy as jnp
 import optax
 
 from .. import buffers
+from ..nets import BOUNDED, recurrent_network
 from ..nets.actor_critic import ActorCritic, ActorCriticParams
 from ..nets.belief import Belief, BeliefMemory, BeliefParams, Story
 from ..nets.bonuses import Bonuses, BonusState
 from ..ops import distributions, minibatches, policy_losses, returns
 from ..ops.distributions import DiagonalGaussian
-from ..types import (
-    Adapted,
-    Array,
-    Decision,
-    Key,
-    Metrics,
-    Plan,
-    Rollout,
-    Spec,
-    Timestep,
-    Trial,
-    check_range,
-)
+from ..types import Adapted, Array, Decision, Key, Metrics, Plan, Rollout, Spec, Timestep, Trial, check_range
 
 
 class VariBADParams(NamedTuple):
@@ -96,8 +86,10 @@ class VariBAD:
     """Episodes per trial; 0: as many as the benchmark's protocol says."""
     latent: int = 5
     """Z: size of m."""
+    network: str = "gru"
+    """The encoder's recurrent network: gru, lstm, or a transformer that attends to the whole trial."""
     hidden: int = 64
-    """Hidden units of the encoder's GRU."""
+    """Hidden units of the encoder's recurrent network."""
     embedding: int = 32
     """Units of the ReLU layer through which the encoder reads."""
     decoder_hidden: tuple[int, ...] = (32, 32)
@@ -170,20 +162,23 @@ class VariBAD:
                 check_range(name, width, 1)
         check_range("capacity", self.capacity, self.tasks * self.streams)
         check_range("minibatches", self.minibatches, 1, self.tasks * self.streams * self.plan.steps)
+        recurrent_network(self.network)
         self.belief_model.check()
         distributions.outputs_needed(self.spec.action_space)
 
     @property
     def plan(self) -> Plan:
         steps = (self.episodes or self.spec.episodes) * self.spec.horizon
-        return Plan(self.tasks, rounds=1, streams=self.streams, steps=steps, lifetime=1)
+        context = steps if self.network in BOUNDED else None
+        return Plan(self.tasks, rounds=1, streams=self.streams, steps=steps, lifetime=1, context=context)
 
     @property
     def belief_model(self) -> Belief:
         """q_φ and p_θ."""
         sizes = (self.latent, self.hidden, self.embedding, self.decoder_hidden, self.cells)
         decoded = (self.state_weight, self.decoded_beliefs, self.decoded_steps)
-        return Belief(self.spec, *sizes, self.reward_model == "bernoulli", *decoded)
+        span = 1 if self.network == "gru" else self.plan.steps  # the authors' GRU begins with zero biases
+        return Belief(self.spec, *sizes, self.reward_model == "bernoulli", *decoded, self.network, span)
 
     @property
     def exploration(self) -> Bonuses:

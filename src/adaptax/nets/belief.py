@@ -1,7 +1,10 @@
 """A variational belief about a task, held while a trial goes on (Zintgraf et al. 2020, VariBAD).
 
-An encoder q_φ reads a trial step by step with a GRU and holds a Gaussian over a latent m; a decoder p_θ predicts from m
-what any step of the trial pays.
+An encoder q_φ reads a trial step by step with a recurrent network and holds a Gaussian over a latent m; a decoder p_θ
+predicts from m what any step of the trial pays.
+
+Before anything is read the network's output counts as zero, whichever network it is, as the young state of a GRU or an
+LSTM is: q_0 is what the head makes of it, its bias, which is learned.
 """
 
 from __future__ import annotations
@@ -17,9 +20,10 @@ import numpy as np
 from ..ops import distributions
 from ..ops.distributions import DiagonalGaussian
 from ..types import Array, Key, Memory, Metrics, Observation, Params, Rollout, Spec, Timestep, UserError
+from . import recurrent_network
 from .mlp import mlp
 from .network import Network
-from .recurrent import gru
+from .transformer import Cache
 
 
 class BeliefParams(NamedTuple):
@@ -27,7 +31,7 @@ class BeliefParams(NamedTuple):
 
     embedding: Params  # of what the encoder reads
     recurrence: Params
-    head: Params  # hidden state to (μ, log σ)
+    head: Params  # the recurrence's output to (μ, log σ)
     decoder: Params
     state_decoder: Params = ()  # where states are predicted, too
 
@@ -61,6 +65,9 @@ class Belief(NamedTuple):
     tasks that differ in dynamics. `beliefs` and `steps`, where they are not 0, are how many of a trial's beliefs are
     decoded, and for how many of its steps: drawn afresh for every trial, and weighted so that the sum is expected to
     be that of all.
+
+    The encoder's `network` is one of `nets.RECURRENT`, and `span` its own: for how many steps units start out
+    remembering, or how many a transformer's context holds, no fewer than a trial has.
     """
 
     spec: Spec
@@ -73,6 +80,8 @@ class Belief(NamedTuple):
     state_weight: float = 0.0
     beliefs: int = 0
     steps: int = 0
+    network: str = "gru"
+    span: int = 1
 
     @property
     def _networks(self) -> tuple[Network, Network, Network, Network]:
@@ -80,7 +89,7 @@ class Belief(NamedTuple):
         inputs = self.latent if self.cells else self.latent + 2 * observation + action
         return (
             mlp((2 * observation + action + 2, self.embedding)),
-            gru(self.embedding, self.hidden),
+            recurrent_network(self.network)(self.embedding, self.hidden, self.span),
             mlp((self.hidden, 2 * self.latent)),
             mlp((inputs, *self.decoder_hidden, self._places)),
         )
@@ -152,17 +161,14 @@ class Belief(NamedTuple):
     def start(self, params: BeliefParams) -> Memory:
         return self._networks[1].start(params.recurrence)
 
-    def read(self, params: BeliefParams, memory: Memory, step: Array) -> Memory:
-        """The encoder's memory after it has read one step [..., I]."""
+    def read(self, params: BeliefParams, memory: Memory, step: Array) -> tuple[Array, Memory]:
+        """The encoder's output [..., H] and memory after it has read one step [..., I]."""
         embedding, network, _, _ = self._networks
-        return network.apply(params.recurrence, memory, jax.nn.relu(embedding.apply(params.embedding, (), step)[0]))[1]
+        return network.apply(params.recurrence, memory, jax.nn.relu(embedding.apply(params.embedding, (), step)[0]))
 
-    def belief(self, params: BeliefParams, memory: Memory) -> DiagonalGaussian:
-        """q(m | what was read): [..., Z]."""
-        return self._gaussian(params, memory[0])
-
-    def _gaussian(self, params: BeliefParams, hidden: Array) -> DiagonalGaussian:
-        return DiagonalGaussian(*jnp.split(self._networks[2].apply(params.head, (), hidden)[0], 2, axis=-1))
+    def belief(self, params: BeliefParams, output: Array) -> DiagonalGaussian:
+        """q(m | what was read) [..., Z] of the encoder's output [..., H] after it; zeros where nothing was read."""
+        return DiagonalGaussian(*jnp.split(self._networks[2].apply(params.head, (), output)[0], 2, axis=-1))
 
     def start_trial(self, params: BeliefParams) -> BeliefMemory:
         nowhere = jnp.zeros((self.sizes[0],), jnp.float32)
@@ -170,9 +176,9 @@ class Belief(NamedTuple):
 
     def follow(self, params: BeliefParams, memory: BeliefMemory, timestep: Timestep) -> tuple[Array, BeliefMemory]:
         """b_t = (μ_t, log σ_t) [2 Z] of one stream, and what to remember."""
-        following = self.read(params, memory.encoder, self.perceive(memory.observation, timestep))
-        encoder = jax.tree.map(lambda new, old: jnp.where(memory.begun, new, old), following, memory.encoder)
-        belief = jnp.concatenate(self.belief(params, encoder), axis=-1)
+        output, following = self.read(params, memory.encoder, self.perceive(memory.observation, timestep))
+        encoder = _once_begun(memory.begun, following, memory.encoder)
+        belief = jnp.concatenate(self.belief(params, jnp.where(memory.begun, output, 0.0)), axis=-1)
         return belief, BeliefMemory(encoder, jnp.ones((), bool), self.flat(timestep.observation))
 
     def posteriors(self, params: BeliefParams, read: Array) -> DiagonalGaussian:
@@ -180,8 +186,8 @@ class Belief(NamedTuple):
         embedding, network, _, _ = self._networks
         start = jax.tree.map(lambda x: jnp.broadcast_to(x, (read.shape[1], *x.shape)), self.start(params))
         embedded = jax.nn.relu(embedding.apply(params.embedding, (), read)[0])
-        hidden, _ = network.unroll(params.recurrence, start, embedded)
-        return self._gaussian(params, jnp.concatenate([start[0][None], hidden]))
+        outputs, _ = network.unroll(params.recurrence, start, embedded)
+        return self.belief(params, jnp.concatenate([jnp.zeros_like(outputs[:1]), outputs]))
 
     def after_each_step(self, params: BeliefParams, stories: Story) -> DiagonalGaussian:
         """q_1 … q_T [S, T, Z] of trials: what is believed once a step has been read."""
@@ -254,6 +260,14 @@ class Belief(NamedTuple):
         likelihood = jax.vmap(lambda m, story: jnp.sum(self.log_likelihood(params, m, story)))(latent, stories)
         error = -jnp.mean(likelihood) * of_beliefs * of_steps
         return error + prior_weight * divergence, {"model_error": error, "model_divergence": divergence}
+
+
+def _once_begun(begun: Array, following: Memory, before: Memory) -> Memory:
+    """The encoder's memory `following` if the trial had begun, and else still that `before`."""
+    if isinstance(following, Cache):
+        # What a cache holds after its position is never read: to choose between two caches would copy one a step.
+        return following._replace(position=jnp.where(begun, following.position, before.position))
+    return jax.tree.map(lambda new, old: jnp.where(begun, new, old), following, before)
 
 
 def _pairs(latent: Array, steps: Array) -> Array:

@@ -22,6 +22,8 @@ PICTURES = {
     "bandit": "adaptax.render.arms:bandit",
     "gaussian-bandit": "adaptax.render.arms:gaussian_bandit",
     "tabular-mdp": "adaptax.render.table:tabular_mdp",
+    "cart-pole": "adaptax.render.classic:cart_pole",
+    "pendulum": "adaptax.render.classic:pendulum",
 }
 
 

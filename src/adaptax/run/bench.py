@@ -112,6 +112,8 @@ def _bench(algorithm: Algorithm, benchmark: Benchmark, repetitions: int, devices
         "collection": _median(lambda: gather(progress, root), repetitions),
         "update": _median(lambda: update(progress.state, trials, root), repetitions),
     }
+    if failure := streams.failure():
+        raise failure
     rate = (before + product_rate()) / 2
     steps = algorithm.plan.environment_steps
     floor = products / rate

@@ -77,6 +77,12 @@ class Batched(NamedTuple):
     def step_streams(self, tasks: Task, states: EnvState, actions: Array, keys: Key) -> tuple[EnvState, Outcome]:
         return _over_streams(self.environment.step)(tasks, states, actions, keys)
 
+    def failed(self) -> Array:
+        return jnp.zeros((), bool)
+
+    def failure(self) -> None:
+        return None
+
 
 def streams_of(environment: Environment | Streams) -> Streams:
     """The environment over the whole batch of streams: itself if it is that already (a host environment)."""

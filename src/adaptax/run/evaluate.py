@@ -88,12 +88,15 @@ def evaluate(agent: Agent, benchmark: Benchmark, tasks: Tasks, params: Any, prot
     size = max(1, min(protocol.tasks, CHUNK_STEPS // each))
     shown = min(size, protocol.shown_tasks)
     chunk = jax.jit(partial(_chunk, agent, benchmark, protocol, size, shown))
+    streams = streams_of(benchmark.environment)
     parts = []
     for start in range(0, protocol.tasks, size):
         # The last chunk is filled up with tasks seen before, so that one program serves all chunks.
         index = np.minimum(np.arange(start, start + size), protocol.tasks - 1)
         part = chunk(params, jax.tree.map(lambda x, i=index: x[i], chosen), jax.random.fold_in(run_key, start))
         parts.append(jax.device_get(part))
+        if failure := streams.failure():
+            raise failure
     returns, success, entropy = (np.concatenate([p[k] for p in parts])[: protocol.tasks] for k in range(3))
     _, _, _, observations, first, beliefs = parts[0]
     return Evaluation(returns, success, jax.device_get(chosen), observations, first, entropy, beliefs)

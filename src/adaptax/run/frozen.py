@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, NamedTuple
 
+import gymnasium
 import jax
 import jax.extend.core as jex
 import jax.numpy as jnp
@@ -12,7 +13,7 @@ import numpy as np
 
 from ..ops.distributions import zero_action
 from ..types import Adapted, Agent, Key, Memory, Params, Spec, Timestep, UserError
-from .spaces import executed, perceived
+from .spaces import NO_SIDES, Sides, executed, perceived
 
 
 class FrozenState(NamedTuple):
@@ -25,7 +26,8 @@ class FrozenState(NamedTuple):
 class Frozen:
     """An agent whose parameters stay as they are; compiled once for every number of streams."""
 
-    def __init__(self, agent: Agent, params: Params, spec: Spec, key: Key) -> None:
+    def __init__(self, agent: Agent, params: Params, spec: Spec, key: Key, sides: Sides = NO_SIDES) -> None:
+        self._sides = sides
         self._agent, self._params, self._spec, self._key = agent, params, spec, key
         self._steps = 0
         self._reads_reward: bool | None = None
@@ -49,11 +51,8 @@ class Frozen:
 
         Raises a `UserError` for a wrong shape, and where a reward is needed.
         """
-        space = self._spec.observation_space
-        alone = np.ndim(observation) == len(space.shape or ())
-        observation = np.asarray(observation)[None] if alone else observation
+        observation, alone = self._perceived(observation)
         count = len(observation)
-        observation = perceived(space, observation, (count,))
         if state is None:
             begun, reward = self._begun(count), np.zeros((count,)) if reward is None else reward
             first = np.ones((count,), bool)
@@ -81,7 +80,22 @@ class Frozen:
             deterministic=deterministic,
         )
         action, memory = np.asarray(decided[0]), decided[1]
-        return executed(self._spec.action_space, action[0] if alone else action), FrozenState(memory, action)
+        return self._executed(action, alone), FrozenState(memory, action)
+
+    def _perceived(self, observation: Any) -> tuple[np.ndarray, bool]:
+        """Observations [n, ...], and whether it is one alone. Many are given as the agent reads them."""
+        space, side = self._spec.observation_space, self._sides.observation
+        composite = side is not None and isinstance(space, gymnasium.spaces.Box)
+        if (composite and not isinstance(observation, np.ndarray)) or np.ndim(observation) == len(space.shape or ()):
+            return perceived(space, observation, side)[None], True
+        return perceived(space, observation, None, (len(observation),)), False
+
+    def _executed(self, action: np.ndarray, alone: bool) -> Any:
+        """The action as the environment takes it, or several of them."""
+        space, side = self._spec.action_space, self._sides.action
+        if alone or side is None:
+            return executed(space, action[0] if alone else action, side)
+        return np.stack([executed(space, one, side) for one in action])
 
     def _begun(self, count: int) -> FrozenState:
         repeat = lambda x: jnp.broadcast_to(x, (count, *jnp.shape(x)))  # noqa: E731

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from ..types import Algorithm, Array, Benchmark, Key, Metrics, Plan, Rollout, Spec
-from .collect import Life, begin_lives, collect, streams_of
+from .collect import Batched, Life, begin_lives, collect, streams_of
 
 
 class Progress(NamedTuple):
@@ -61,6 +61,7 @@ def meta_iteration(
 ) -> Callable[[Progress, Key], tuple[Progress, Metrics]]:
     """The function (progress, root key) -> (progress, metrics): collect, then update. Nothing random is carried.
 
+    If the host fails in the collection, progress stays as it was, its iteration count included.
     `training` is the task distribution (default: the benchmark's training split).
     """
     streams = streams_of(benchmark.environment)
@@ -72,10 +73,31 @@ def meta_iteration(
         state, lives = progress
         collect_key, update_key = jax.random.split(jax.random.fold_in(root, state.iteration))
         trials, lives, _ = collect(algorithm, streams, tasks, plan, state.params, lives, collect_key)
-        state, metrics = algorithm.update(state, trials, update_key)
-        return Progress(state, lives), round_returns(trials.rollouts, episodes) | metrics
+
+        def learn(state: Any) -> tuple[Progress, Metrics]:
+            after, metrics = algorithm.update(state, trials, update_key)
+            return Progress(after, lives), round_returns(trials.rollouts, episodes) | metrics
+
+        return learn(state) if isinstance(streams, Batched) else _unless(streams.failed(), learn, progress)
 
     return iterate
+
+
+def _unless(
+    failed: Array, learn: Callable[[Any], tuple[Progress, Metrics]], progress: Progress
+) -> tuple[Progress, Metrics]:
+    """`learn(progress.state)`, or `progress` as it is: what a host that failed returned is not what happened.
+
+    A loop of one turn or none, since the branches of a `cond` would copy the state, and with it any replay buffer.
+    """
+    _, shapes = jax.eval_shape(learn, progress.state)
+    nothing = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+
+    def turn(carry: tuple[Progress, Metrics, Array]) -> tuple[Progress, Metrics, Array]:
+        return *learn(carry[0].state), jnp.zeros((), bool)
+
+    after, metrics, _ = jax.lax.while_loop(lambda carry: carry[2], turn, (progress, nothing, ~failed))
+    return after, metrics
 
 
 def begin(algorithm: Algorithm, benchmark: Benchmark, root: Key) -> Progress:

@@ -38,7 +38,7 @@ from .evaluate import Protocol, check_context, life_key
 from .frozen import Frozen, FrozenState
 from .keys import birth_keys, life_keys, round_keys
 from .seen import Counts, Standing, apart, nothing_seen, rollout_of, stacked, write
-from .spaces import check_environment, executed, perceived
+from .spaces import NO_SIDES, Sides, check_environment, executed, perceived
 
 FILE = "file of an adapted agent"
 
@@ -75,19 +75,20 @@ class LiveAgent:
         protocol: Protocol,
         environment: Any = None,
         identity: Mapping[str, Any] | None = None,
+        sides: Sides = NO_SIDES,
     ) -> None:
-        """`identity` says, in a file of this agent, what it belongs to. Nothing is compiled before `environment` has
-        been found to fit `spec`."""
+        """`identity` says, in a file of this agent, what it belongs to; `sides` how the environment's spaces look to
+        the agent. Nothing is compiled before `environment` has been found to fit `spec`."""
         check_context(agent, replace(protocol, rounds=1), spec.horizon)
         if environment is not None:
-            check_environment(spec, environment)
-        self.environment, self.spec, self.protocol = environment, spec, protocol
+            check_environment(spec, environment, sides)
+        self.environment, self.spec, self.protocol, self._sides = environment, spec, protocol, sides
         self._agent, self._params, self._identity = agent, params, dict(identity or {})
         self._plan = protocol.plan(spec.horizon)._replace(tasks=1)
         self._context = agent.plan.context if isinstance(agent, Algorithm) else None
         self._act, self._adapt = jax.jit(partial(_act, agent)), jax.jit(agent.adapt)
         self._decision = None
-        self._frozen = Frozen(agent, params, spec, jax.random.fold_in(life_key(protocol.seed), 2**32 - 1))
+        self._frozen = Frozen(agent, params, spec, jax.random.fold_in(life_key(protocol.seed), 2**32 - 1), sides)
         self._begin_life(Counts())
 
     # --- what it is ---
@@ -151,12 +152,12 @@ class LiveAgent:
                 f"the agent's memory holds {self._context} steps, which are used up: begin starts a new life"
             )
         b, t = counts.stream, counts.step
-        observation = perceived(self.spec.observation_space, observation)
+        observation = perceived(self.spec.observation_space, observation, self._sides.observation)
         timestep = self._timestep(b, observation)
         decision, memory = self._act(self._params, self._adapted, self._memories[b], timestep, self._act_keys[t, b])
         decision = jax.tree.map(np.asarray, decision)  # a third of the time that `device_get` takes
         self._decided = timestep, decision, memory
-        return executed(self.spec.action_space, decision.action)
+        return executed(self.spec.action_space, decision.action, self._sides.action)
 
     def observe(
         self, reward: float, terminated: bool, truncated: bool, next_observation: Any, success: bool = False
@@ -261,7 +262,7 @@ class LiveAgent:
         """How the episode ended, as in `Episode.end`; empty while it goes on."""
         if self._decided is None:
             raise UserError("observe was called without an act before it")
-        following = perceived(self.spec.observation_space, next_observation)
+        following = perceived(self.spec.observation_space, next_observation, self._sides.observation)
         pay = np.float32(reward)
         if not np.isfinite(pay):
             raise UserError(f"the reward is {reward}; it must be finite")

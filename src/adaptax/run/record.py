@@ -23,6 +23,7 @@ from ..types import (
     Streams,
     Task,
     Timestep,
+    UserError,
 )
 from .collect import collect, streams_of
 from .evaluate import Given, Protocol, life_key
@@ -56,6 +57,8 @@ def record(
     program = jax.jit(partial(_live, agent, benchmark, protocol, states))
     alone = jax.tree.map(lambda x: jax.numpy.asarray(x)[None], task)
     rollouts, beliefs = jax.device_get(program(params, alone, life_key(protocol.seed)))
+    if failure := streams_of(benchmark.environment).failure():
+        raise failure
     observation, following = rollouts.timestep.observation, rollouts.next_observation
     before = after = None
     if states:
@@ -97,6 +100,12 @@ class Watched(NamedTuple):
     def step_streams(self, tasks: Task, states: Any, actions: Array, keys: Key) -> Any:
         state, outcome = self.streams.step_streams(tasks, states, actions, keys)
         return state, outcome._replace(observation=Scene(outcome.observation, state))
+
+    def failed(self) -> Array:
+        return self.streams.failed()
+
+    def failure(self) -> UserError | None:
+        return self.streams.failure()
 
 
 @dataclass(frozen=True)

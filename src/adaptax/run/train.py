@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..types import Algorithm, Benchmark, UserError, check_range
+from ..types import Algorithm, Benchmark, Streams, UserError, check_range
 from . import checkpoint
 from .collect import Batched, streams_of
 from .iterate import Progress, begin, many, meta_iteration
@@ -102,7 +102,10 @@ def _train(algorithm: Algorithm, benchmark: Benchmark, settings: Settings, direc
     if settings.seeds > 1:
         start, run = jax.vmap(start), jax.vmap(run, in_axes=(0, 0, None))
     run = jax.jit(run, donate_argnums=0)
+    streams = streams_of(benchmark.environment)
     progress, done = start(roots), 0
+    if failure := streams.failure():
+        raise failure
     places = directory / "checkpoints"
     if resume and checkpoint.latest(places):  # a run that ended before its first checkpoint begins anew
         progress, done, _ = checkpoint.restore(places, progress)
@@ -116,17 +119,21 @@ def _train(algorithm: Algorithm, benchmark: Benchmark, settings: Settings, direc
     )
     with log, _interruptible() as interrupted:
         saved_at, saved = time.monotonic(), done
-        pieces = _pieces(run, progress, roots, done, settings, interrupted)
-        for progress, done, row in pieces:
+        pieces = _pieces(run, progress, roots, done, settings, interrupted, streams)
+        for progress, done, row, failure in pieces:
             bad = _not_finite(row, done) if row else None
             if bad:
                 raise Diverged(_diverged(*bad, places, saved))
             if row:
                 log.write(done, done * steps, {name: np.mean(v, axis=0).tolist() for name, v in row.items()})
             late = time.monotonic() - saved_at > settings.checkpoint_seconds
-            if (row and late) or interrupted() or done >= settings.iterations:
+            if failure and not _all_finite(progress.state.params):
+                raise Diverged(_diverged("a parameter", done, places, saved)) from failure
+            if (row and late) or interrupted() or done >= settings.iterations or (failure and done > saved):
                 checkpoint.save(places, progress, iteration=done, details={"environment_steps": done * steps})
                 saved_at, saved = time.monotonic(), done
+            if failure:
+                raise UserError(f"{failure}: training stopped, and {_kept(places, saved)}") from failure.__cause__
             if interrupted():
                 log.say(f"stopped at iteration {done}; the checkpoint is written")
                 return Result(progress.state, done, stopped=done < settings.iterations)
@@ -141,11 +148,17 @@ def root_keys(seed: int, seeds: int) -> Any:
 
 
 def _pieces(
-    run: Callable, progress: Progress, roots: Any, done: int, settings: Settings, stop: Callable[[], bool]
-) -> Iterator[tuple[Progress, int, dict[str, np.ndarray]]]:
-    """(progress, iterations done, metrics) after each piece; the metrics [n, …] come with the piece that completes a
-    row and are empty otherwise. Rows end at multiples of `settings.row`, wherever the run was resumed, and where it is
-    asked to stop."""
+    run: Callable,
+    progress: Progress,
+    roots: Any,
+    done: int,
+    settings: Settings,
+    stop: Callable[[], bool],
+    streams: Streams,
+) -> Iterator[tuple[Progress, int, dict[str, np.ndarray], UserError | None]]:
+    """(progress, iterations done, metrics, how the host failed) after each piece; the metrics [n, …] come with the
+    piece that completes a row and are empty otherwise. Rows end at multiples of `settings.row`, wherever the run was
+    resumed, and where it is asked to stop or the host fails: then only whole iterations count."""
     pending: list[dict[str, np.ndarray]] = []
     length, compiled = 1, False
     while done < settings.iterations:
@@ -158,14 +171,17 @@ def _pieces(
         if compiled:  # the first piece's time is mostly compilation
             length = max(1, int(PIECE_SECONDS / each))
         compiled = True
+        failure = streams.failure()
+        if failure:
+            count = int(progress.state.iteration) - done
         done += count
         axis = 0 if settings.seeds == 1 else 1  # [count] or [seeds, count] -> [count, …]
         pending.append({k: np.moveaxis(np.take(v, range(count), axis), axis, 0) for k, v in metrics.items()})
         row: dict[str, np.ndarray] = {}
-        if done == row_ends or stop() or not all(np.isfinite(v).all() for v in pending[-1].values()):
+        if done == row_ends or stop() or failure or not all(np.isfinite(v).all() for v in pending[-1].values()):
             row = {k: np.concatenate([p[k] for p in pending]).astype(np.float64) for k in pending[0]}
             pending = []
-        yield progress, done, row
+        yield progress, done, {k: v for k, v in row.items() if len(v)}, failure
 
 
 def _not_finite(row: dict[str, np.ndarray], done: int) -> tuple[str, int] | None:
@@ -179,12 +195,20 @@ def _not_finite(row: dict[str, np.ndarray], done: int) -> tuple[str, int] | None
 
 
 def _diverged(metric: str, iteration: int, places: Path, saved: int) -> str:
-    kept = (
-        f"the checkpoint of iteration {saved} is kept" if checkpoint.latest(places) else "no checkpoint was written yet"
-    )
+    kept = _kept(places, saved)
     return (
         f"{metric} is not finite at iteration {iteration}: training stopped, and {kept}; a smaller step size may help"
     )
+
+
+def _kept(places: Path, saved: int) -> str:
+    if checkpoint.latest(places) is None:
+        return "no checkpoint was written yet"
+    return f"the checkpoint of iteration {saved} is kept"
+
+
+def _all_finite(params: Any) -> bool:
+    return all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(jax.device_get(params)))
 
 
 @contextmanager

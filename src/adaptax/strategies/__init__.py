@@ -53,6 +53,8 @@ STRATEGIES: dict[str, dict[str, str]] = {
         "random": "adaptax.strategies.treasure:random",
         "known-goal": "adaptax.strategies.treasure:KnownTreasure",
     },
+    "cart-pole": {"random": "adaptax.strategies.random_actions:RandomActions"},
+    "pendulum": {"random": "adaptax.strategies.random_actions:UniformActions"},
     "tabular-mdp": {
         "random": "adaptax.strategies.tabular_mdp:RandomActions",
         "posterior-sampling": "adaptax.strategies.tabular_mdp:posterior_sampling",

@@ -4,7 +4,7 @@ The environment below is Gymnasium's interface and NumPy, and stands for your si
 it, episode by episode, takes a gradient step after every ten, is saved, restarted from its file, and at last used
 without learning any more.
 
-python examples/05_deploy.py [--iterations 30] [--goal 0.3 -0.4] [--out DIR]
+python examples/06_deploy.py [--iterations 30] [--goal 0.3 -0.4] [--out DIR]
 """
 
 import argparse

@@ -1,0 +1,151 @@
+"""Calls from a compiled program to the host, in order, and what happens when one goes wrong.
+
+An exception must not pass through the compiled program: JAX would wrap it in an error of its own, and the state that
+training gave away to the program would be lost. So the first mistake is kept aside, this call and all that follow
+return zeros at once, and the loop asks after every collection: `failed` inside the program, so that no update learns
+from zeros, and `failure` outside, to save what there is and stop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.experimental import io_callback
+
+from adaptax.types import Array, Task, UserError
+
+SHOWN = 200  # characters of an exception's message, or of a task, that an error repeats
+
+
+class StreamError(Exception):
+    """What a host function raises when it knows which stream (n, b) of the batch went wrong."""
+
+    def __init__(self, place: tuple[int, int], what: str) -> None:
+        super().__init__(what)
+        self.place = place
+
+
+class Host:
+    """The host's side of the benchmark called `name`. Its `Streams` pass `failed` and `failure` on."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._failure: UserError | None = None
+
+    def call(
+        self, function: Callable[..., Any], shapes: Any, *arguments: Any, tasks: Task = None, steps: Array | None = None
+    ) -> Any:
+        """`function(*arguments)`, called on the host when the program comes by, in the program's order.
+
+        `function` gets NumPy arrays of its own, and returns arrays exactly as in `shapes` (a pytree of
+        `jax.ShapeDtypeStruct`, leading axes [N, B]), of finite numbers. If it does not, or raises, that is a failure
+        whose sentence names the task, of `tasks` [N, …], and the step, of `steps` [N, B] (0: a reset). A `StreamError`
+        says for which stream; of any other exception that is not known.
+        """
+        given = tasks, steps, arguments
+        leaves, structure = jax.tree.flatten(given)
+        kinds = [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in map(jnp.asarray, leaves)]
+        unpack = partial(_unpack, jax.tree.unflatten(structure, kinds))
+        return io_callback(partial(self._guarded, function, shapes, unpack), shapes, _pack(leaves), ordered=True)
+
+    def failed(self) -> Array:
+        """Inside a program, after all calls so far: whether one of them went wrong; bool []."""
+        shape = jax.ShapeDtypeStruct((), np.bool_)
+        return io_callback(lambda: np.asarray(self._failure is not None), shape, ordered=True)
+
+    def failure(self) -> UserError | None:
+        """Outside: what went wrong first since this was asked last, if anything. From then on calls are made again."""
+        found, self._failure = self._failure, None
+        return found
+
+    def _guarded(self, function: Callable[..., Any], shapes: Any, unpack: Callable[[Any], Any], packed: Any) -> Any:
+        if self._failure is None:
+            tasks, steps, arguments = unpack(packed)
+            try:
+                return _checked(function(*arguments), shapes)
+            except Exception as error:
+                self._failure = UserError(self._sentence(error, tasks, steps))
+                self._failure.__cause__ = error
+        return jax.tree.map(lambda shape: np.zeros(shape.shape, shape.dtype), shapes)
+
+    def _sentence(self, error: Exception, tasks: Any, steps: Any) -> str:
+        if not isinstance(error, StreamError):
+            step = "" if steps is None else f" in step {int(np.max(steps))}"
+            return f"{self.name} failed{step} of a batch of streams: {describe_error(error)}"
+        n, b = error.place
+        step = 0 if steps is None else int(steps[n, b])
+        task = "" if tasks is None else f" ({describe_task(jax.tree.map(lambda x: x[n], tasks))})"
+        when = f"step {step} of an episode" if step else "a reset"
+        return f"{self.name} failed in {when} on task {n} of the batch{task}, stream {b}: {error}"
+
+
+def _pack(leaves: list[Any]) -> Array:
+    """The bytes of all `leaves`, one after the other: uint8 []. A call costs 0.1 ms for each array that it is given, so
+    it is given one."""
+    flat = [jnp.zeros((0,), jnp.uint8)]
+    for leaf in map(jnp.asarray, leaves):
+        plain = leaf.astype(jnp.uint8) if leaf.dtype == bool else leaf
+        flat.append(jax.lax.bitcast_convert_type(plain, jnp.uint8).ravel())
+    return jnp.concatenate(flat)
+
+
+def _unpack(kinds: Any, packed: Any) -> Any:
+    """The arrays that `_pack` packed, as NumPy arrays in the tree of `kinds`."""
+    data, begin, arrays = np.asarray(packed).tobytes(), 0, []
+    for kind in jax.tree.leaves(kinds):
+        array = np.frombuffer(data, kind.dtype, int(np.prod(kind.shape)), begin).reshape(kind.shape).copy()
+        begin += array.nbytes
+        arrays.append(array)
+    return jax.tree.unflatten(jax.tree.structure(kinds), arrays)
+
+
+def describe_error(error: BaseException) -> str:
+    """An exception's type and the first line of its message; of our own the message alone."""
+    text = (str(error).strip().splitlines() or [""])[0]
+    if isinstance(error, UserError):
+        return shorten(text)
+    return shorten(f"{type(error).__name__}: {text}" if text else type(error).__name__)
+
+
+def describe_task(task: Task) -> str:
+    """The fields of one task, `length=0.43, goal=[0.1 0.2]`; of a task without names its leaves."""
+    names = list(task) if isinstance(task, dict) else getattr(task, "_fields", ())
+    text = {
+        name: jax.tree.map(_number, task[name] if isinstance(task, dict) else getattr(task, name)) for name in names
+    }
+    if not text:
+        return shorten(", ".join(_number(leaf) for leaf in jax.tree.leaves(task)))
+    return shorten(", ".join(f"{name}={value}" for name, value in text.items()))
+
+
+def shorten(text: str) -> str:
+    return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
+
+
+def _number(value: Any) -> str:
+    return np.array2string(np.asarray(value), precision=4, threshold=6, edgeitems=3).replace("\n", "")
+
+
+def _checked(results: Any, shapes: Any) -> Any:
+    """`results` if they are what was promised; raises otherwise."""
+    wanted, structure = jax.tree_util.tree_flatten_with_path(shapes)
+    if jax.tree.structure(results) != structure:
+        raise TypeError(f"the host returned {jax.tree.structure(results)} in place of {structure}")
+    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(results)]
+    for leaf, (path, shape) in zip(leaves, wanted, strict=True):
+        if leaf.shape != shape.shape or leaf.dtype != shape.dtype:
+            found, due = (f"{x.dtype} {list(x.shape)}" for x in (leaf, shape))
+            raise TypeError(f"the host returned {found} in place of {due}")
+        if np.issubdtype(leaf.dtype, np.inexact) and not np.isfinite(leaf).all():
+            place = np.argwhere(~np.isfinite(leaf))[0]
+            name = jax.tree_util.keystr(path, simple=True, separator=".") or "result"
+            what = f"its {name} holds {leaf[tuple(place)]}, where finite numbers are due"
+            if len(place) < 2:
+                raise ValueError(what)
+            raise StreamError((int(place[0]), int(place[1])), what)
+    return jax.tree.unflatten(structure, leaves)

@@ -1,0 +1,178 @@
+"""The streams of a Gymnasium environment: one object for each, stepped one after the other by an ordered callback.
+
+A program carries only where each stream stands, and calls for a reset only when some episode has ended.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import gymnasium
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from adaptax.envs.host.callback import Host, StreamError, describe_error
+from adaptax.envs.host.spaces import Side
+from adaptax.envs.host.tasks import Form
+from adaptax.types import Array, Key, Outcome, Spec, Task, UserError
+
+STALE = (
+    "its environment was begun again by another collection, or in another process, while its life went on: a life that "
+    "outlasts an iteration needs the environments for itself"
+)
+
+
+class Tasked(gymnasium.Wrapper):
+    """An environment whose `task`, in the user's form, is applied at every reset: `apply(environment, task)` returns
+    options for `reset`, or None."""
+
+    def __init__(self, environment: gymnasium.Env, apply: Callable[[gymnasium.Env, Any], Any]) -> None:
+        super().__init__(environment)
+        self.apply = apply
+        self.task: Any = None
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        given = self.apply(self.env, self.task)
+        return self.env.reset(seed=seed, options=options if given is None else {**(options or {}), **given})
+
+
+class Sides(NamedTuple):
+    """What the environment's observations and actions are to an agent."""
+
+    observation: Side
+    action: Side
+
+
+class Place(NamedTuple):
+    """Where a stream stands: the number of its last reset, and its steps since; int32 [N, B]."""
+
+    token: Array
+    elapsed: Array
+
+
+class Begun(NamedTuple):
+    """What the host returns of a reset: numbers of the resets, and observations; zeros where an episode goes on."""
+
+    token: Any
+    observation: Any
+
+
+class Pool(NamedTuple):
+    """The environments of one batch shape [N, B], made when they are needed, and the number of their last reset."""
+
+    environments: np.ndarray
+    tokens: np.ndarray
+
+
+class GymnasiumStreams:
+    """`Streams` over environments that `make` makes; `form` says how a user's tasks look."""
+
+    def __init__(self, make: Callable[[], Tasked], spec: Spec, sides: Sides, form: Form, host: Host) -> None:
+        self.make, self.spec, self.sides, self.form = make, spec, sides, form
+        self._host = host
+        self._pools: dict[tuple[int, ...], Pool] = {}
+        self._used: set[int] = set()  # the ids of the environments in the pools
+        self._resets = secrets.randbelow(2**30)  # so that no number of another process is taken for one of ours
+        self.failed, self.failure = host.failed, host.failure
+
+    def first_streams(self, tasks: Task, keys: Key) -> tuple[Place, Array]:
+        return self._begin(tasks, jnp.ones(keys.shape, bool), keys)
+
+    def reset_streams(
+        self, tasks: Task, states: Place, observations: Array, ended: Array, keys: Key
+    ) -> tuple[Place, Array]:
+        def begin() -> tuple[Place, Array]:
+            place, fresh = self._begin(tasks, ended, keys)
+            chosen = ended.reshape(ended.shape + (1,) * (fresh.ndim - ended.ndim))
+            token, elapsed = (jnp.where(ended, new, old) for new, old in zip(place, states, strict=True))
+            return Place(token, elapsed), jnp.where(chosen, fresh, observations)
+
+        return jax.lax.cond(jnp.any(ended), begin, lambda: (states, observations))
+
+    def step_streams(self, tasks: Task, states: Place, actions: Array, keys: Key) -> tuple[Place, Outcome]:
+        shape, elapsed = states.token.shape, states.elapsed + 1
+        flags = [jax.ShapeDtypeStruct(shape, np.bool_)] * 3
+        due: Any = self._seen(shape), jax.ShapeDtypeStruct(shape, np.float32), *flags
+        outcome = self._host.call(self._step, Outcome(*due), states.token, actions, tasks=tasks, steps=elapsed)
+        return Place(states.token, elapsed), outcome
+
+    def _begin(self, tasks: Task, ended: Array, keys: Key) -> tuple[Place, Array]:
+        shape = keys.shape
+        seeds = jax.vmap(jax.vmap(jax.random.bits))(keys) >> 1  # some environments want 31 bits
+        shapes = Begun(jax.ShapeDtypeStruct(shape, np.int32), self._seen(shape))
+        steps = jnp.zeros(shape, jnp.int32)
+        begun = self._host.call(self._reset, shapes, tasks, ended, seeds, tasks=tasks, steps=steps)
+        return Place(begun.token, steps), begun.observation
+
+    def _seen(self, shape: tuple[int, ...]) -> jax.ShapeDtypeStruct:
+        """Observations of a batch of streams."""
+        space = self.spec.observation_space
+        dtype = np.int32 if isinstance(space, gymnasium.spaces.Discrete) else np.float32
+        return jax.ShapeDtypeStruct((*shape, *(space.shape or ())), dtype)
+
+    # What runs on the host.
+
+    def _reset(self, tasks: Any, ended: np.ndarray, seeds: np.ndarray) -> Begun:
+        seen = self._seen(ended.shape)
+        observations, tokens = np.zeros(seen.shape, seen.dtype), np.zeros(ended.shape, np.int32)
+        empty = Pool(np.full(ended.shape, None, object), np.zeros(ended.shape, np.int32))
+        pool = self._pools.setdefault(ended.shape, empty)
+        for n in np.flatnonzero(ended.any(axis=1)):
+            task = self.form.unpack(jax.tree.map(lambda x, n=n: x[n], tasks))
+            for b in np.flatnonzero(ended[n]):
+                self._resets = (self._resets + 1) % 2**31
+                tokens[n, b] = pool.tokens[n, b] = self._resets
+                begin = partial(reset_once, self.sides, task, int(seeds[n, b]))
+                observations[n, b] = self._try(pool, (int(n), int(b)), begin)
+        return Begun(tokens, observations)
+
+    def _step(self, tokens: np.ndarray, actions: np.ndarray) -> Outcome:
+        shape, seen = tokens.shape, self._seen(tokens.shape)
+        pool = self._pools.get(shape)
+        stale = np.argwhere(np.ones(shape, bool) if pool is None else pool.tokens != tokens)
+        if pool is None or len(stale):
+            raise StreamError((int(stale[0][0]), int(stale[0][1])), STALE)
+        # observation, reward, terminated, truncated, success
+        results: Any = np.zeros(seen.shape, seen.dtype), np.zeros(shape, np.float32), *np.zeros((3, *shape), bool)
+        for n, b in np.ndindex(*shape):
+            outcome = self._try(pool, (n, b), partial(step_once, self.sides, actions[n, b]))
+            for array, value in zip(results, outcome, strict=True):
+                array[n, b] = value
+        return Outcome(*results)
+
+    def _try(self, pool: Pool, place: tuple[int, int], use: Callable[[Tasked], Any]) -> Any:
+        """What `use` makes of the environment at `place`; one that fails is not used again."""
+        try:
+            if pool.environments[place] is None:
+                pool.environments[place] = self._new()
+            return use(pool.environments[place])
+        except Exception as error:
+            if pool.environments[place] is not None:
+                self._used.discard(id(pool.environments[place].unwrapped))
+            pool.environments[place] = None
+            raise StreamError(place, describe_error(error)) from error
+
+    def _new(self) -> Tasked:
+        environment = self.make()
+        if id(environment.unwrapped) in self._used:
+            raise UserError("the function that makes environments returned one twice; each stream needs its own")
+        self._used.add(id(environment.unwrapped))
+        return environment
+
+
+def reset_once(sides: Sides, task: Any, seed: int, environment: Tasked) -> Any:
+    """Begin an episode on a user's `task`: the observation as the agent sees it."""
+    environment.task = task
+    observation, _ = environment.reset(seed=seed)
+    return sides.observation.convert(observation)
+
+
+def step_once(sides: Sides, action: Any, environment: Tasked) -> tuple[Any, float, bool, bool, bool]:
+    """One step with an agent's action: observation, reward, terminated, truncated, success."""
+    observation, reward, terminated, truncated, info = environment.step(sides.action.convert(action))
+    success = info.get("success", info.get("is_success", False))
+    return sides.observation.convert(observation), float(reward), bool(terminated), bool(truncated), bool(success)
