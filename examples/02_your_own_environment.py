@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import adaptax
-from adaptax import Benchmark, Outcome, Spec, TaskSet, Timestep
+from adaptax import Benchmark, Outcome, Spec, TaskSet
 
 HORIZON = 20
 OBSERVATIONS = gymnasium.spaces.Box(-np.inf, np.inf, (2,), np.float32)  # position, speed
@@ -77,26 +77,10 @@ class CartGym(gymnasium.Env):
         return self.state, -abs(position - 1.0), False, False, {}
 
 
-def drive(agent: adaptax.Trained, environment: gymnasium.Env, episodes: int, seed: int = 0) -> list[float]:
+def drive(agent: adaptax.Trained, environment: gymnasium.Env, episodes: int) -> list[float]:
     """Let the agent act in a Gymnasium environment; the return of each episode. Memory outlives the episodes."""
-    act = jax.jit(agent.act)
-    begin_key, act_key = jax.random.split(jax.random.key(seed))
-    adapted, memory = agent.begin(begin_key), agent.start()
-    action, reward = np.zeros(1, np.float32), np.float32(0.0)  # before its first step, a stream is told zeros
-    returns = []
-    for episode in range(episodes):
-        observation, _ = environment.reset(seed=seed + episode)
-        first, ended, total, step = True, False, 0.0, 0
-        while not ended:
-            timestep = Timestep(observation, action, reward, np.asarray(first))
-            key = jax.random.fold_in(jax.random.fold_in(act_key, episode), step)
-            decision, memory = act(adapted, memory, timestep, key)
-            action = np.asarray(decision.action)
-            observation, pay, terminated, truncated, _ = environment.step(action)
-            reward, first, ended = np.float32(pay), False, terminated or truncated
-            total, step = total + float(pay), step + 1
-        returns.append(total)
-    return returns
+    live = agent.agent(environment)
+    return [live.episode().total for _ in range(episodes)]
 
 
 def main(iterations: int, out: Path) -> dict[str, list[float]]:
@@ -114,8 +98,7 @@ def main(iterations: int, out: Path) -> dict[str, list[float]]:
     print("MAML on unseen motors, before and after one step: ", *(f"{x:7.2f}" for x in results["maml"]))
 
     for gain in (1.2, -0.8):
-        environment = gymnasium.wrappers.TimeLimit(CartGym(gain), HORIZON)
-        results[f"gain {gain}"] = drive(agent, environment, episodes=2)
+        results[f"gain {gain}"] = drive(agent, CartGym(gain), episodes=2)
         print(f"RL² in a Gymnasium environment, motor {gain:+.1f}:       ", end=" ")
         print(*(f"{x:7.2f}" for x in results[f"gain {gain}"]))
     return results

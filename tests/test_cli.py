@@ -98,7 +98,9 @@ def assert_same(one: Path, other: Path) -> None:
 def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     text = capsys.readouterr().out
-    assert all(f"adaptax {name}" in text for name in ("list", "train", "evaluate", "report", "adapt", "bench"))
+    assert all(
+        f"adaptax {name}" in text for name in ("list", "train", "evaluate", "report", "adapt", "render", "bench")
+    )
     assert main(["--version"]) == 0
     assert capsys.readouterr().out.startswith("adaptax ")
     assert main([]) == 2
@@ -116,7 +118,7 @@ def test_list(capsys: pytest.CaptureFixture[str]) -> None:
         assert len([line for line in printed if line.split()[:1] == [name]]) == 1
 
 
-@pytest.mark.parametrize("command", ["list", "train", "evaluate", "report", "adapt", "bench"])
+@pytest.mark.parametrize("command", ["list", "train", "evaluate", "report", "adapt", "render", "bench"])
 def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([command, "--help"]) == 0
     assert f"usage: adaptax {command}" in capsys.readouterr().out

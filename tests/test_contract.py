@@ -355,3 +355,6 @@ def test_act_and_adapt_are_pure(name: str, on: str) -> None:
     assert jax.tree.map(jax.typeof, learnt[0]) == jax.tree.map(jax.typeof, adapted)
     assert jax.tree.map(jax.typeof, acted[0][1]) == jax.tree.map(jax.typeof, memory)
     assert_same(jax.tree.map(bits, given), before)
+    # Without a key nothing is left to chance: `predict(deterministic=True)`.
+    sure = jax.jit(lambda *given: algorithm.act(*given, None))(params, adapted, memory, timestep)  # type: ignore[arg-type]
+    assert jax.tree.map(jax.typeof, sure) == jax.tree.map(jax.typeof, acted[0])

@@ -17,7 +17,10 @@ from adaptax.cli import COMMANDS
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
-TAUGHT = [ROOT / "README.md", *(ROOT / "docs" / n for n in ("quickstart.md", "evaluation.md", "your_own.md"))]
+TAUGHT = [
+    ROOT / "README.md",
+    *(ROOT / "docs" / n for n in ("quickstart.md", "evaluation.md", "your_own.md", "deployment.md")),
+]
 PAGE_OF = {"rl2": "rl2.md", **dict.fromkeys(("maml", "fomaml", "anil", "meta-sgd"), "maml.md")}
 PAGE_OF |= dict.fromkeys(("maml-trpo", "boil", "e-maml", "cavia"), "maml_trpo.md")
 PAGE_OF |= dict.fromkeys(("rl2-sac", "rl2-dqn"), "rl2-off-policy.md")
@@ -150,4 +153,5 @@ def test_commands_in_the_pages_exist(page: Path) -> None:
             given = [word.removeprefix("--benchmark.") for word in words if word.startswith("--benchmark.")]
             assert set(given) <= set(settings), f"{name(page)}: {line}"
         if "--task" in words:
-            assert isinstance(json.loads(words[words.index("--task") + 1]), dict)
+            task = json.loads(words[words.index("--task") + 1])
+            assert isinstance(task, dict) or (words[1] == "render" and task >= 1)

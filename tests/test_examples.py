@@ -86,6 +86,15 @@ def test_gymnasium(tmp_path: Path) -> None:
     assert (tmp_path / "poles" / "config.json").is_file()
 
 
+def test_deploy(tmp_path: Path) -> None:
+    lines = run(6, "--iterations", "2", place=tmp_path).splitlines()
+    before, first, second, restarted, after = (numbers(line.partition(":")[2])[0] for line in lines)
+    # Staying at the start scores −25 on this goal; one gradient step helps even this early.
+    assert all(-200 < value < 0 for value in (before, first, second, restarted, after))
+    assert second > first and after > before
+    assert {path.name for path in tmp_path.iterdir()} == {"run", "adapted.safetensors"}
+
+
 @pytest.mark.slow
 def test_your_own_algorithm(tmp_path: Path) -> None:
     lines = run(4, "--iterations", "40", place=tmp_path).splitlines()

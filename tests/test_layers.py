@@ -31,14 +31,15 @@ MAY_IMPORT = {
     "data": {"types"},
     "run": {"types", "ops", "buffers"},
     "report": set(),
+    "render": {"report"},
 }
 # Only these know names, and put the layers together.
-KNOW_NAMES = {"__init__", "__main__", "api", "cli", "judging", "provenance", "published", "registry", "runs"}
+KNOW_NAMES = {"__init__", "__main__", "api", "cli", "filming", "judging", "provenance", "published", "registry", "runs"}
 
 # Report reads result files on a machine that need not have any of these.
 NOT_IN_REPORT = {"jax", "jaxlib", "optax", "gymnasium", "equinox", "tyro", "tensorboardX", "safetensors"}
 # Imported by the function that needs them, because they are slow to import and seldom needed.
-LAZY = {"matplotlib", "tensorboardX", "tyro"}
+LAZY = {"matplotlib", "PIL", "imageio_ffmpeg", "tensorboardX", "tyro"}
 
 MAX_FILE = 320
 MAX_FUNCTION = 60
@@ -146,8 +147,9 @@ def test_algorithms_never_import_one_another() -> None:
             assert not inside, f"{name_of(path)}:{found.line} imports {found.module}"
 
 
-def test_report_needs_no_jax() -> None:
-    for path in sorted((PACKAGE / "report").rglob("*.py")):
+@pytest.mark.parametrize("layer", ["report", "render"])
+def test_what_draws_needs_no_jax(layer: str) -> None:
+    for path in sorted((PACKAGE / layer).rglob("*.py")):
         for found in imports(path):
             outside = found.module.split(".")[0]
             assert outside not in NOT_IN_REPORT, f"{name_of(path)}:{found.line} imports {found.module}"

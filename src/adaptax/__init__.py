@@ -3,10 +3,12 @@
 import adaptax
 agent = adaptax.train("maml", "navigation", out="runs/nav")
 agent = adaptax.load("runs/nav")          # begin / act / adapt, and evaluate
+agent.agent(environment).episode()        # act and adapt in a real Gymnasium environment
 """
 
 from .api import Trained, adapt_to, algorithm, benchmark, load, train
 from .envs.host.gymnasium import from_gymnasium
+from .run.live import Episode, LiveAgent
 from .types import (
     Agent,
     Algorithm,
@@ -33,6 +35,8 @@ __all__ = [
     "Benchmark",
     "Decision",
     "Environment",
+    "Episode",
+    "LiveAgent",
     "Outcome",
     "Plan",
     "Rollout",

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import gymnasium
 import jax
-import numpy as np
 
 from . import registry
-from .judging import protocol_for, task_fields
+from .envs.host.spaces import action_side, observation_side
+from .filming import render
+from .judging import make_task, protocol_for
 from .run import checkpoint
 from .run import evaluate as evaluator
 from .run.evaluate import Evaluation
 from .run.iterate import begin
+from .run.live import LiveAgent, saved_details
+from .run.spaces import Side, Sides
 from .run.train import Settings, root_keys
 from .runs import name_algorithm, name_benchmark, read_config, restore_algorithm, run
 from .types import JUDGED, Algorithm, Benchmark, Key, Rollout, TaskSet, Timestep, UserError, check_range
@@ -62,6 +67,67 @@ class Trained(NamedTuple):
         """Returns of this agent on held-out tasks, by round and episode (`run.evaluate.Evaluation`)."""
         protocol = protocol_for(self.config, self.algorithm, self.benchmark, tasks=tasks, rounds=rounds, seed=seed)
         return evaluator.evaluate(self.algorithm, self.benchmark, self.benchmark.split(split), self.params, protocol)
+
+    def agent(
+        self,
+        environment: Any = None,
+        *,
+        streams: int = 0,
+        episodes: int = 0,
+        seed: int = 0,
+        adapted: str | Path | None = None,
+    ) -> LiveAgent:
+        """This agent on one real environment, an object with Gymnasium's `reset` and `step`: `episode()` acts, and
+        adapts after every round (`run.live.LiveAgent`).
+
+        A round is that of the pair's protocol: `streams` times `episodes` episodes, one after the other. With the same
+        `seed` it lives as `evaluate` has it on the first task. `adapted` is a file that `LiveAgent.save` wrote; rounds
+        and seed are then those of the file. Raises a `UserError` if the environment's spaces are not those of training.
+        """
+        for name, value in (("streams", streams), ("episodes", episodes)):
+            check_range(name, value, 0)
+        identity = {k: self.config[k] for k in ("algorithm", "benchmark")} | {"iteration": self.iteration}
+        identity["parameters"] = checkpoint.digest(self.params)
+        if adapted is not None:
+            details = saved_details(adapted)
+            streams, episodes = streams or details["streams"], episodes or details["episodes"]
+            seed = details["seed"]
+        protocol = protocol_for(self.config, self.algorithm, self.benchmark, tasks=1, episodes=episodes, seed=seed)
+        protocol = replace(protocol, streams=streams or protocol.streams)
+        spec, sides = self.benchmark.spec, _sides(environment)
+        live = LiveAgent(self.algorithm, self.params, spec, protocol, environment, identity, sides)
+        return live if adapted is None else live.restore(adapted)
+
+    def render(
+        self,
+        out: str | Path,
+        *,
+        task: int | Mapping[str, Any] = 1,
+        split: str = "test",
+        rounds: int = 0,
+        episodes: int = 0,
+        seed: int = 0,
+        seconds: float = 6.0,
+    ) -> Path:
+        """Write an animation of this agent on one task, before and after it adapts (`filming.render`)."""
+        given = {"rounds": rounds, "episodes": episodes, "seed": seed, "seconds": seconds}
+        return render(self, out, task=task, split=split, **given)
+
+
+def _sides(environment: Any) -> Sides:
+    """How the spaces of `environment`, where it has any, look to an agent: as in the benchmarks on the host, but for
+    observations that are arrays, which may be of any type."""
+    found: list[Side | None] = []
+    for name, side_of in (("observation_space", observation_side), ("action_space", action_side)):
+        space = getattr(environment, name, None)
+        try:
+            if space is None or isinstance(space, gymnasium.spaces.Box) and name == "observation_space":
+                found.append(None)
+            else:
+                found.append(Side(*side_of(space)))
+        except UserError:  # not served: it is compared as it is, and refused
+            found.append(None)
+    return Sides(*found)
 
 
 def train(
@@ -124,32 +190,6 @@ def load(
     params = progress.state.params
     every = jax.tree.map(lambda x: x[None], params) if config["seeds"] == 1 else params
     return Trained(algorithm, benchmark, jax.tree.map(lambda x: x[seed], every), every, config, iteration)
-
-
-def make_task(on: Benchmark, given: Mapping[str, Any]) -> Any:
-    """A task of `on` from its fields by name, checked against the names and shapes that its tasks have. A field that
-    has a default may be left out: it is then as in the test tasks."""
-    like = jax.tree.map(lambda x: np.asarray(x)[0], on.test.enumerate(jax.random.key(0), 1)[1])
-    shapes = ", ".join(f"{name} {list(x.shape)}" for name, x in task_fields(like).items())
-    given = {name: getattr(like, name) for name in like._field_defaults} | dict(given)
-    for name in sorted(set(like._fields) ^ set(given)):
-        raise UserError(
-            f"the task {'has no' if name in given else 'lacks the'} field {name!r}; its fields are {shapes}"
-        )
-    values = {}
-    for name, wanted in task_fields(like).items():
-        try:
-            value = np.asarray(given[name], np.float64)
-        except (TypeError, ValueError):
-            raise UserError(f"{name} is not made of numbers, all rows of one length; the fields are {shapes}") from None
-        if value.shape != wanted.shape:
-            raise UserError(f"{name} has the shape {list(value.shape)}; it must be {list(wanted.shape)}")
-        if not np.isfinite(value).all():
-            raise UserError(f"{name} is {given[name]}; it must be finite")
-        values[name] = value.astype(wanted.dtype)
-        if not np.issubdtype(wanted.dtype, np.floating) and (values[name] != value).any():
-            raise UserError(f"{name} is {given[name]}; it must be made of whole numbers")
-    return type(like)(**values)
 
 
 def adapt_to(

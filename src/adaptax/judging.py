@@ -17,7 +17,7 @@ from .published import published
 from .run import evaluate as evaluator
 from .run.evaluate import Protocol
 from .runs import SCHEMA
-from .types import Algorithm, Benchmark
+from .types import Algorithm, Benchmark, UserError
 
 if TYPE_CHECKING:
     from .api import Trained
@@ -93,6 +93,32 @@ def task_fields(task: Any) -> dict[str, np.ndarray]:
     """A task's fields by name, where it is a NamedTuple."""
     names = getattr(task, "_fields", ())
     return {name: np.asarray(getattr(task, name)) for name in names}
+
+
+def make_task(on: Benchmark, given: Mapping[str, Any]) -> Any:
+    """A task of `on` from its fields by name, checked against the names and shapes that its tasks have. A field that
+    has a default may be left out: it is then as in the test tasks."""
+    like = jax.tree.map(lambda x: np.asarray(x)[0], on.test.enumerate(jax.random.key(0), 1)[1])
+    shapes = ", ".join(f"{name} {list(x.shape)}" for name, x in task_fields(like).items())
+    given = {name: getattr(like, name) for name in like._field_defaults} | dict(given)
+    for name in sorted(set(like._fields) ^ set(given)):
+        raise UserError(
+            f"the task {'has no' if name in given else 'lacks the'} field {name!r}; its fields are {shapes}"
+        )
+    values = {}
+    for name, wanted in task_fields(like).items():
+        try:
+            value = np.asarray(given[name], np.float64)
+        except (TypeError, ValueError):
+            raise UserError(f"{name} is not made of numbers, all rows of one length; the fields are {shapes}") from None
+        if value.shape != wanted.shape:
+            raise UserError(f"{name} has the shape {list(value.shape)}; it must be {list(wanted.shape)}")
+        if not np.isfinite(value).all():
+            raise UserError(f"{name} is {given[name]}; it must be finite")
+        values[name] = value.astype(wanted.dtype)
+        if not np.issubdtype(wanted.dtype, np.floating) and (values[name] != value).any():
+            raise UserError(f"{name} is {given[name]}; it must be made of whole numbers")
+    return type(like)(**values)
 
 
 def reference_results(benchmark: str, on: Benchmark, split: str, protocol: Protocol) -> list[dict[str, Any]]:

@@ -144,6 +144,7 @@ class Agent(Protocol):
 
     `index` is the task's place in the finite training set, for agents that keep something of every training task; it is
     -1 where training tasks are drawn afresh, and -2 in every evaluation, where an agent need no longer act at random.
+    Outside the collector `act` may be given None for the key: then nothing is to be left to chance (`ops.chance`).
     """
 
     def begin(self, params: Params, key: Key, index: Array) -> Adapted: ...

@@ -31,7 +31,7 @@ import jax
 import jax.numpy as jnp
 
 from ..nets.policy import Policy, PolicyParams
-from ..ops import baseline, policy_losses, trust_region
+from ..ops import baseline, chance, policy_losses, trust_region
 from ..ops.distributions import DiagonalGaussian, Distribution
 from ..ops.tasks import check_index, map_tasks, mean_gradient, mean_over_tasks
 from ..types import Array, Decision, Key, Memory, Metrics, Plan, Rollout, Spec, Timestep, Trial, UserError, check_range
@@ -172,8 +172,8 @@ class MAESN:
         self, params: MAESNParams, adapted: Adapted, memory: Memory, timestep: Timestep, key: Key
     ) -> tuple[Decision, Memory]:
         """The memory is the episode's ε."""
-        noise_key, action_key = jax.random.split(key)
-        noise = jnp.where(timestep.first, jax.random.normal(noise_key, memory.shape, memory.dtype), memory)
+        noise_key, action_key = chance.split(key, 2)
+        noise = jnp.where(timestep.first, chance.normal(noise_key, memory.shape), memory)
         latent = draw(adapted.latent, noise)
         policy = self.policy(params, self._policy.observe(timestep.observation), latent)
         action = policy.sample(action_key)

@@ -26,7 +26,7 @@ from .. import multitask_replay as replay
 from ..multitask_replay import Adapted, ReplayState, descend
 from ..nets.network import Network
 from ..nets.soft_actor_critic import near_zero
-from ..ops import distributions, squashed
+from ..ops import chance, distributions, squashed
 from ..ops.averaging import polyak
 from ..ops.temporal_difference import smoothed_action, soft_target
 from ..ops.transitions import Transition
@@ -122,7 +122,7 @@ class MultitaskDDPG:
     ) -> tuple[Decision, Memory]:
         observation = distributions.flatten(self.spec.observation_space, timestep.observation)
         action = self.policy(adapted.params.online.policy, observation)
-        action = action + self.noise * jax.random.normal(key, action.shape)
+        action = action + self.noise * chance.normal(key, action.shape)
         return Decision(squashed.to_space(self.spec.action_space, jnp.clip(action, -1.0, 1.0))), memory
 
     def adapt(self, params: DDPGParams, adapted: Adapted, rollout: Rollout, key: Key) -> Adapted:

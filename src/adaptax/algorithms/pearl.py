@@ -37,7 +37,7 @@ import optax
 from .. import buffers
 from ..nets.soft_actor_critic import SoftActorCritic, SoftActorCriticParams
 from ..nets.task_encoder import TaskEncoder
-from ..ops import distributions, squashed
+from ..ops import chance, distributions, squashed
 from ..ops.averaging import polyak
 from ..ops.distributions import DiagonalGaussian
 from ..ops.gaussian_product import GaussianProduct, no_factors
@@ -177,7 +177,7 @@ class PEARL:
     def act(
         self, params: PEARLParams, adapted: PEARLAdapted, memory: Array, timestep: Timestep, key: Key
     ) -> tuple[Decision, Array]:
-        latent_key, action_key = jax.random.split(key)
+        latent_key, action_key = chance.split(key, 2)
         latent = jnp.where(timestep.first, self._draw(self.belief(adapted), latent_key), memory)
         observation = distributions.flatten(self.spec.observation_space, timestep.observation)
         policy = self._actor_critic.policy(params.actor_critic.policy, observation, latent)
@@ -195,7 +195,7 @@ class PEARL:
         exploring = adapted.episodes < self.exploration
         return jax.tree.map(lambda x: jnp.where(exploring, 0.0, x), adapted.factors.distribution())
 
-    def _draw(self, belief: DiagonalGaussian, key: Key) -> Array:
+    def _draw(self, belief: DiagonalGaussian, key: Key | None) -> Array:
         return belief.mode() if self.deterministic else belief.sample(key)
 
     def _read(self, rollout: Rollout) -> Array:

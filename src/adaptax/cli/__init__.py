@@ -1,4 +1,4 @@
-"""The command line: list · train · evaluate · report · adapt · bench.
+"""The command line: list · train · evaluate · report · adapt · render · bench.
 
 Exit codes: 0 done, 2 bad input (one line on stderr says what is wrong and what would be right), 130 stopped
 by Ctrl-C. Results go to stdout; progress and complaints to stderr.
@@ -19,6 +19,7 @@ from ..types import UserError
 from .catalogue import list_command
 from .judge import adapt_command, evaluate_command, report_command
 from .measure import bench_command
+from .render import render_command
 from .train import train_command
 
 COMMANDS: dict[str, tuple[Callable[[list[str]], int], str, str]] = {
@@ -27,6 +28,7 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], int], str, str]] = {
     "evaluate": (evaluate_command, "RUN [options]", "judge a trained agent on held-out tasks again"),
     "report": (report_command, "RUN... [--out DIR]", "tables and figures from the files of runs"),
     "adapt": (adapt_command, "RUN --task JSON [options]", "let a trained agent adapt to one task of yours"),
+    "render": (render_command, "RUN --out FILE [--task N]", "an animation of a trained agent as it adapts"),
     "bench": (bench_command, "[ALGORITHM BENCHMARK] [options]", "environment steps per second of the parts"),
 }
 

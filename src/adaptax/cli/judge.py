@@ -53,7 +53,7 @@ def evaluate_command(words: list[str]) -> int:
         prog="adaptax evaluate",
         config=(tyro.conf.FlagCreatePairsOff,),
     )
-    _check_counts(tasks=options.tasks, rounds=options.rounds, episodes=options.episodes)
+    check_counts(tasks=options.tasks, rounds=options.rounds, episodes=options.episodes)
     trained = api.load(options.run)
     protocol = judging.protocol_for(
         trained.config,
@@ -111,9 +111,9 @@ class AdaptOptions:
 
 def adapt_command(words: list[str]) -> int:
     options = tyro.cli(AdaptOptions, args=words, prog="adaptax adapt")
-    _check_counts(rounds=options.rounds, episodes=options.episodes)
+    check_counts(rounds=options.rounds, episodes=options.episodes)
     trained = api.load(options.run, seed=options.run_seed)
-    task = api.make_task(trained.benchmark, _fields(options.task))
+    task = api.make_task(trained.benchmark, task_given(options.task))
     note = unusual(trained.benchmark, task)
     if note:
         print(f"note: {note}", file=sys.stderr)
@@ -132,13 +132,13 @@ def adapt_command(words: list[str]) -> int:
     return 0
 
 
-def _check_counts(**counts: int) -> None:
+def check_counts(**counts: int) -> None:
     for name, value in counts.items():
         if value < 0:
             raise UserError(f"{name} is {value}; it must satisfy 1 ≤ {name}")
 
 
-def _fields(text: str) -> dict[str, Any]:
+def task_given(text: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
     except json.JSONDecodeError as error:

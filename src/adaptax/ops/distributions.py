@@ -1,4 +1,7 @@
-"""Action distributions. Parameters may carry any leading axes; an event is one action."""
+"""Action distributions. Parameters may carry any leading axes; an event is one action.
+
+A sample without a key (None) is the mode: nothing is left to chance.
+"""
 
 from typing import Any, NamedTuple
 
@@ -15,7 +18,9 @@ class Categorical(NamedTuple):
 
     logits: Array
 
-    def sample(self, key: Key) -> Array:
+    def sample(self, key: Key | None) -> Array:
+        if key is None:
+            return self.mode()
         # Inverse CDF: one uniform number an action instead of one Gumbel number an alternative.
         weights = jnp.cumsum(jax.nn.softmax(self.logits), axis=-1)
         level = jax.random.uniform(key, weights.shape[:-1] + (1,), weights.dtype) * weights[..., -1:]
@@ -50,7 +55,9 @@ class DiagonalGaussian(NamedTuple):
     mean: Array
     log_std: Array
 
-    def sample(self, key: Key) -> Array:
+    def sample(self, key: Key | None) -> Array:
+        if key is None:
+            return self.mode()
         noise = jax.random.normal(key, self.mean.shape, self.mean.dtype)
         return self.mean + jnp.exp(self.log_std) * noise
 

@@ -6,10 +6,12 @@ import jax.numpy as jnp
 from ..types import Array, Key
 
 
-def epsilon_greedy(values: Array, epsilon: Array, key: Key) -> Array:
-    """An action, int32 [], by its values [A]."""
-    chance_key, action_key = jax.random.split(key)
+def epsilon_greedy(values: Array, epsilon: Array, key: Key | None) -> Array:
+    """An action, int32 [], by its values [A]; without a key the best one."""
     best = jnp.argmax(values, axis=-1).astype(jnp.int32)
+    if key is None:
+        return best
+    chance_key, action_key = jax.random.split(key)
     other = jax.random.randint(action_key, (), 0, values.shape[-1], jnp.int32)
     return jnp.where(jax.random.uniform(chance_key) < epsilon, other, best)
 

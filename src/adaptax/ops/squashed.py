@@ -17,7 +17,9 @@ class SquashedGaussian(NamedTuple):
     mean: Array
     log_std: Array
 
-    def sample(self, key: Key) -> Array:
+    def sample(self, key: Key | None) -> Array:
+        if key is None:
+            return self.mode()
         return self.sample_with_log_probability(key)[0]
 
     def sample_with_log_probability(self, key: Key) -> tuple[Array, Array]:

@@ -58,24 +58,29 @@ def save(directory: Path, tree: Any, *, iteration: int, details: Mapping[str, An
     """
     if keep < 1:
         raise ValueError(f"keep is {keep}; at least the checkpoint just written has to stay")
-    directory = Path(directory)
-    path = directory / f"checkpoint-{iteration:06d}.safetensors"
+    path = Path(directory) / f"checkpoint-{iteration:06d}.safetensors"
+    write_file(path, tree, iteration=iteration, details=details)
+    with contextlib.suppress(OSError):  # an old file that cannot be deleted does no harm
+        _prune(path.parent, path, keep)
+    return path
+
+
+def write_file(path: Path, tree: Any, *, iteration: int, details: Mapping[str, Any], what: str = "checkpoint") -> None:
+    """Write `tree` under this name, which appears only when all of it is on disk; `what` it is, for complaints."""
     content = _encode(tree, iteration, details)
-    partial = directory / f".{path.name}.partial"
+    partial = path.with_name(f".{path.name}.partial")
     try:
-        directory.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)
-        _sync(directory)
+        _sync(path.parent)
     except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise UserError(f"the checkpoint {path} could not be written: {error.strerror or error}") from error
-    with contextlib.suppress(OSError):  # an old file that cannot be deleted does no harm
-        _prune(directory, path, keep)
-    return path
+        with contextlib.suppress(OSError):  # where the folder is the trouble
+            partial.unlink(missing_ok=True)
+        raise UserError(f"the {what} {path} could not be written: {error.strerror or error}") from error
 
 
 def latest(directory: Path) -> Path | None:
@@ -96,15 +101,50 @@ def restore(directory: Path, template: Any) -> tuple[Any, int, dict[str, Any]]:
     content = _read(paths[0])
     if isinstance(content, str):
         raise UserError(f"the checkpoint {paths[0]} is damaged: {content}; {_way_out(paths)}")
+    whole = f"the checkpoint {paths[0]}"
+    _check_schema(whole, content)
+    return _fill(whole, content, template), content.iteration, content.details
+
+
+def digest(tree: Any) -> str:
+    """A SHA-256 of the leaves of `tree`, to tell whether two are the same."""
+    whole = hashlib.sha256()
+    for _, leaf in _flatten(tree)[0]:
+        whole.update(np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf).tobytes())
+    return whole.hexdigest()
+
+
+def read_details(path: Path, what: str = "checkpoint") -> dict[str, Any]:
+    """The details that a file was written with. Raises a `UserError` if it is not there, or damaged."""
+    return _read_intact(path, what).details
+
+
+def read_file(path: Path, template: Any, what: str = "checkpoint") -> Any:
+    """The tree in a file that `write_file` wrote; `template` and errors as in `restore`."""
+    return _fill(f"the {what} {path}", _read_intact(path, what), template)
+
+
+def _read_intact(path: Path, what: str) -> _Content:
+    content = _read(path)
+    if isinstance(content, str):
+        raise UserError(f"the {what} {path} is damaged or none: {content}")
+    _check_schema(f"the {what} {path}", content)
+    return content
+
+
+def _check_schema(whole: str, content: _Content) -> None:
     if content.schema > SCHEMA:
         raise UserError(
-            f"the checkpoint {paths[0]} was written by a newer adaptax (checkpoint schema {content.schema}; "
+            f"{whole} was written by a newer adaptax (checkpoint schema {content.schema}; "
             f"this one reads up to {SCHEMA}): upgrade adaptax to load it"
         )
+
+
+def _fill(whole: str, content: _Content, template: Any) -> Any:
+    """The template's tree with the content's leaves."""
     named, treedef = _flatten(template)
-    _check_fit(paths[0], content.structure, [_describe(name, leaf) for name, leaf in named])
-    leaves = [_like(leaf, content.arrays[name]) for name, leaf in named]
-    return jax.tree.unflatten(treedef, leaves), content.iteration, content.details
+    _check_fit(whole, content.structure, [_describe(name, leaf) for name, leaf in named])
+    return jax.tree.unflatten(treedef, [_like(leaf, content.arrays[name]) for name, leaf in named])
 
 
 def _flatten(tree: Any) -> tuple[list[tuple[str, Any]], Any]:
@@ -185,7 +225,7 @@ def _way_out(paths: list[Path]) -> str:
     return "there is no earlier one that is intact, so the run has to start anew"
 
 
-def _check_fit(path: Path, there: list[_Leaf], here: list[_Leaf]) -> None:
+def _check_fit(whole: str, there: list[_Leaf], here: list[_Leaf]) -> None:
     """Raise a `UserError` that names the first leaf in which the checkpoint and the template differ."""
     stored = {leaf.path: leaf for leaf in there}
     difference = ""
@@ -202,7 +242,7 @@ def _check_fit(path: Path, there: list[_Leaf], here: list[_Leaf]) -> None:
             extra = next(iter(stored.values()))
             difference = f"it holds {extra.path or 'a single leaf'}, {extra}, which has no place here"
     if difference:
-        raise UserError(f"the checkpoint {path} belongs to other hyper-parameters: {difference}")
+        raise UserError(f"{whole} belongs to other hyper-parameters: {difference}")
 
 
 def _like(leaf: Any, stored: np.ndarray) -> Any:

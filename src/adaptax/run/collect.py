@@ -32,6 +32,7 @@ from ..types import (
     Trial,
 )
 from .hoist import scan_hoisted
+from .keys import BirthKeys, RoundKeys, birth_keys, life_keys, round_keys
 from .shard import spread
 
 
@@ -101,10 +102,10 @@ def select(condition: Array, yes: Any, no: Any) -> Any:
 
 def begin_lives(agent: Agent, streams: Streams, tasks: Tasks, plan: Plan, params: Params, key: Key) -> Life:
     """N new lives on fresh tasks."""
-    born_key, reset_key = jax.random.split(key)
-    task, index, birth, adapted, memory = _newborn(agent, tasks, plan, params, born_key)
+    keys = birth_keys(key, plan.tasks)
+    task, index, birth, adapted, memory = _newborn(agent, tasks, plan, params, keys)
     shape = (plan.tasks, plan.streams)
-    state, observation = streams.first_streams(task, jax.random.split(reset_key, shape))
+    state, observation = streams.first_streams(task, jax.random.split(keys.reset, shape))
     action = zero_action(streams.spec.action_space)
     timestep = Timestep(
         observation,
@@ -116,11 +117,10 @@ def begin_lives(agent: Agent, streams: Streams, tasks: Tasks, plan: Plan, params
     return Life(task, index, birth, adapted, stream, jnp.zeros((plan.tasks,), jnp.int32))
 
 
-def _newborn(agent: Agent, tasks: Tasks, plan: Plan, params: Params, key: Key) -> tuple[Any, ...]:
+def _newborn(agent: Agent, tasks: Tasks, plan: Plan, params: Params, keys: BirthKeys) -> tuple[Any, ...]:
     """Task, index, birth key, adapted [N] and memory [N, B] of lives that begin."""
-    task_key, birth_key = jax.random.split(key)
-    index, task = spread(tasks.sample(task_key, plan.tasks))
-    birth = spread(jax.random.split(birth_key, plan.tasks))
+    index, task = spread(tasks.sample(keys.task, plan.tasks))
+    birth = spread(keys.begin)
     adapted = jax.vmap(agent.begin, in_axes=(_task_axis(agent), 0, 0))(params, birth, index)
     start = jax.vmap(agent.start, in_axes=_task_axis(agent), axis_size=plan.tasks)
     memory = jax.tree.map(
@@ -133,9 +133,9 @@ def renew_lives(
     agent: Agent, streams: Streams, tasks: Tasks, plan: Plan, params: Params, lives: Life, key: Key
 ) -> Life:
     """Begin again, on fresh tasks, the lives that have lived `plan.lifetime` rounds; leave the others as they are."""
-    born_key, reset_key = jax.random.split(key)
+    keys = birth_keys(key, plan.tasks)
     ended = lives.age >= plan.lifetime
-    *born, memory = _newborn(agent, tasks, plan, params, born_key)
+    *born, memory = _newborn(agent, tasks, plan, params, keys)
     task, index, birth, adapted = select(ended, tuple(born), lives[:4])
     shape = (plan.tasks, plan.streams)
     before = lives.stream
@@ -144,7 +144,7 @@ def renew_lives(
         before.state,
         before.timestep.observation,
         jnp.broadcast_to(ended[:, None], shape),
-        jax.random.split(reset_key, shape),
+        jax.random.split(keys.reset, shape),
     )
     told = before.timestep
     nothing = jax.tree.map(jnp.zeros_like, (told.action, told.reward))
@@ -169,26 +169,25 @@ def collect(
     `lives` is None when every lifetime fits in one window (`plan.lifetime == plan.rounds`); then nothing is
     carried. Otherwise lives that have ended are begun again on fresh tasks first.
     """
-    begin_key, round_key = jax.random.split(key)
+    birth_key, rounds_key = life_keys(key)
     lasting = plan.lifetime > plan.rounds
     if lives is None:
-        lives = begin_lives(agent, streams, tasks, plan, params, begin_key)
+        lives = begin_lives(agent, streams, tasks, plan, params, birth_key)
     else:
-        lives = renew_lives(agent, streams, tasks, plan, params, lives, begin_key)
+        lives = renew_lives(agent, streams, tasks, plan, params, lives, birth_key)
     start = lives.adapted
 
     def live(carry: tuple[Adapted, Stream], key: Key, goes_on: bool = True):
         adapted, stream = carry
-        collect_key, adapt_key = jax.random.split(key)
-        stream, rollout = collect_round(agent, streams, plan, params, lives.task, adapted, stream, collect_key)
-        keys = jax.random.split(adapt_key, plan.tasks)
+        keys = round_keys(key, plan)
+        stream, rollout = collect_round(agent, streams, plan, params, lives.task, adapted, stream, keys)
         if goes_on:
-            adapted = adapt_each(agent, params, adapted, rollout, keys)
-        return (adapted, stream), (rollout, keys)
+            adapted = adapt_each(agent, params, adapted, rollout, keys.adapt)
+        return (adapted, stream), (rollout, keys.adapt)
 
-    round_keys = jax.random.split(round_key, plan.rounds)
-    carry, earlier = jax.lax.scan(live, (start, lives.stream), round_keys[:-1])
-    (adapted, stream), last = live(carry, round_keys[-1], goes_on=lasting)
+    of_rounds = jax.random.split(rounds_key, plan.rounds)
+    carry, earlier = jax.lax.scan(live, (start, lives.stream), of_rounds[:-1])
+    (adapted, stream), last = live(carry, of_rounds[-1], goes_on=lasting)
     if plan.rounds == 1:
         rollouts, keys = jax.tree.map(lambda x: x[:, None], last)
     else:  # [R − 1, N, …] and [N, …] -> [N, R, …]
@@ -207,16 +206,12 @@ def collect_round(
     tasks: Task,
     adapted: Adapted,
     stream: Stream,
-    key: Key,
+    keys: RoundKeys,
 ) -> tuple[Stream, Rollout]:
     """T steps of every stream [N, B] with fixed `adapted` [N]; the rollout's leaves lead with [N, B, T]."""
-    restart_key, act_key, step_key, reset_key = jax.random.split(key, 4)
     shape = (plan.tasks, plan.streams)
     if plan.restart:
-        stream = _restart(streams, tasks, stream, jax.random.split(restart_key, shape))
-    # All keys of the round are made before the scan: one wide hash instead of T narrow ones.
-    split = partial(jax.random.split, num=(plan.steps, *shape))
-    keys = split(act_key), split(step_key), split(reset_key)
+        stream = _restart(streams, tasks, stream, keys.restart)
     act = _act(agent)
 
     def step(stream: Stream, keys: tuple[Key, Key, Key]):
@@ -241,7 +236,7 @@ def collect_round(
         seen = (stream.timestep, decision, reward, terminated, truncated, success, outcome.observation, shaped)
         return following, seen
 
-    after, seen = scan_hoisted(step, stream, keys)
+    after, seen = scan_hoisted(step, stream, (keys.act, keys.step, keys.reset))
     steps = jax.tree.map(lambda x: jnp.moveaxis(x, 0, 2), seen)  # [T, N, B, ...] -> [N, B, T, ...]
     rollout = Rollout(*steps, last=after.timestep, memory=stream.memory)
     return after, rollout if rollout.shaped is not None else rollout._replace(shaped=rollout.reward)

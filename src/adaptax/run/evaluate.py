@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..types import JUDGED, Agent, Algorithm, Array, Benchmark, Plan, Rollout, Task, Tasks, UserError, check_range
+from ..types import JUDGED, Agent, Algorithm, Array, Benchmark, Key, Plan, Rollout, Task, Tasks, UserError, check_range
 from .collect import collect, streams_of
 from .iterate import episode_sums, episodes_per_round
 
@@ -81,8 +81,8 @@ def evaluate(agent: Agent, benchmark: Benchmark, tasks: Tasks, params: Any, prot
     An informed strategy (`informed = True`) is given each task in place of params.
     """
     spec = benchmark.spec
-    _check_context(agent, protocol, spec.horizon)
-    task_key, run_key = jax.random.split(jax.random.key(protocol.seed))
+    check_context(agent, protocol, spec.horizon)
+    task_key, run_key = _keys(protocol.seed)
     _, chosen = tasks.enumerate(task_key, protocol.tasks)
     each = protocol.rounds * protocol.streams * protocol.episodes * spec.horizon
     size = max(1, min(protocol.tasks, CHUNK_STEPS // each))
@@ -102,7 +102,26 @@ def evaluate(agent: Agent, benchmark: Benchmark, tasks: Tasks, params: Any, prot
     return Evaluation(returns, success, jax.device_get(chosen), observations, first, entropy, beliefs)
 
 
-def _check_context(agent: Agent, protocol: Protocol, horizon: int) -> None:
+def _keys(seed: int) -> tuple[Key, Key]:
+    """Of the tasks, and of what happens on them."""
+    task_key, run_key = jax.random.split(jax.random.key(seed))
+    return task_key, run_key
+
+
+def life_key(seed: int) -> Key:
+    """What `collect` is given for the tasks that are judged first."""
+    return jax.random.fold_in(_keys(seed)[1], 0)
+
+
+def judged_task(tasks: Tasks, number: int, protocol: Protocol) -> Task:
+    """Task `number`, counted from 1, of those that `evaluate` judges on."""
+    count = tasks.size or protocol.tasks
+    check_range("task", number, 1, count)
+    _, chosen = tasks.enumerate(_keys(protocol.seed)[0], count)
+    return jax.tree.map(lambda x: x[number - 1], chosen)
+
+
+def check_context(agent: Agent, protocol: Protocol, horizon: int) -> None:
     """A stream's memory lasts for all rounds: refuse to judge an agent on more steps than it can remember."""
     context = agent.plan.context if isinstance(agent, Algorithm) else None
     steps = protocol.rounds * protocol.episodes * horizon
@@ -113,7 +132,7 @@ def _check_context(agent: Agent, protocol: Protocol, horizon: int) -> None:
         )
 
 
-class _Given(NamedTuple):
+class Given(NamedTuple):
     """`Tasks` that are handed over as they are."""
 
     tasks: Task
@@ -142,7 +161,7 @@ def _chunk(
     if getattr(agent, "informed", False):
         params = tasks
     streams = streams_of(benchmark.environment)
-    trials, _, _ = collect(agent, streams, _Given(tasks), plan, params, None, key)
+    trials, _, _ = collect(agent, streams, Given(tasks), plan, params, None, key)
     rollouts: Rollout = trials.rollouts
     returns = episode_sums(rollouts.reward, rollouts, protocol.episodes)
     reached = episode_sums(rollouts.success.astype(jnp.float32), rollouts, protocol.episodes)

@@ -104,7 +104,7 @@ class MJXLocomotion:
 def require_mjx() -> Any:
     """The module `mujoco.mjx`, or a `UserError` that says how to install it."""
     try:
-        from mujoco import mjx
+        from mujoco import mjx  # type: ignore[attr-defined]  # there only where the extra is
     except ImportError as error:
         raise UserError(f"backend='mjx' needs MJX; install it by pip install 'adaptax[mjx]' ({error})") from error
     return mjx

@@ -1,0 +1,58 @@
+"""`adaptax render`: an animation of a trained agent before and after it adapts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import tyro
+
+from .. import api
+from .judge import check_counts, task_given
+
+_Run = Annotated[str, tyro.conf.arg(metavar="RUN")]
+_Own = tyro.conf.arg(metavar="N", help_behavior_hint="(default: the pair's protocol)")
+
+
+@dataclass(frozen=True)
+class RenderOptions:
+    """Write an animation of a trained agent on one task, before and after it adapts; no display is needed."""
+
+    run: tyro.conf.Positional[_Run]
+    """A run directory."""
+    out: Annotated[str, tyro.conf.arg(metavar="FILE")]
+    """A .webp, .gif or .mp4; the last needs the package imageio-ffmpeg."""
+    task: Annotated[str, tyro.conf.arg(metavar="N|JSON")] = "1"
+    """The number of a task on which the run is judged, from 1, or a task by its fields, such as
+    '{"goal": [0.3, -0.2]}'."""
+    split: str = "test"
+    """Where a number is looked up: test, validation, train, or a split that the benchmark names."""
+    rounds: Annotated[int, _Own] = 0
+    """Rounds of a lifetime, with an adaptation after each."""
+    episodes: Annotated[int, _Own] = 0
+    """Episodes per round."""
+    seconds: float = 6.0
+    """How long the animation lasts."""
+    run_seed: int = 0
+    """Which of the run's seeds, from 0."""
+    seed: int = 0
+    """Fixes the tasks and every draw."""
+
+
+def render_command(words: list[str]) -> int:
+    options = tyro.cli(RenderOptions, args=words, prog="adaptax render")
+    check_counts(rounds=options.rounds, episodes=options.episodes)
+    text = options.task.strip()
+    task = int(text) if text.lstrip("-").isdigit() else task_given(text)
+    trained = api.load(options.run, seed=options.run_seed)
+    path = trained.render(
+        options.out,
+        task=task,
+        split=options.split,
+        rounds=options.rounds,
+        episodes=options.episodes,
+        seed=options.seed,
+        seconds=options.seconds,
+    )
+    print(path)
+    return 0

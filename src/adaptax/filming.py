@@ -1,0 +1,143 @@
+"""Animations of a run's agent on one task, before and after adaptation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+
+from .judging import make_task, protocol_for, task_fields
+from .render import PICTURES, Picture, Shot, check_writable, film, picture_of, write
+from .render import Path as Walk
+from .render.image import images
+from .report.tables import chosen_points
+from .run.evaluate import Protocol, judged_task
+from .run.record import Record, record
+from .types import Benchmark, Task, UserError, check_range
+
+if TYPE_CHECKING:
+    from .api import Trained
+
+SHOTS = 4  # at most so many panels
+
+
+def render(
+    trained: Trained,
+    out: str | Path,
+    *,
+    task: int | Mapping[str, Any] = 1,
+    split: str = "test",
+    rounds: int = 0,
+    episodes: int = 0,
+    seed: int = 0,
+    seconds: float = 6.0,
+) -> Path:
+    """Write an animation of `trained` on one task to `out`, a .webp, .gif or .mp4, and return its path.
+
+    `task` is a number, from 1, of the tasks of `split` on which the run is judged, or a task's fields by name. Rounds
+    and episodes left at 0 are those of the pair's protocol; `seed` fixes the tasks and every draw. Raises a
+    `UserError`, or a `ReportError`, before anything is compiled, for a task, suffix or benchmark of which there is no
+    animation.
+    """
+    path = Path(out)
+    check_writable(path)
+    check_range("seconds", seconds, 0, 600, above=True)
+    on, config = trained.benchmark, trained.config
+    given = {"rounds": rounds, "episodes": episodes, "seed": seed}
+    protocol = protocol_for(config, trained.algorithm, on, **given)
+    chosen = _task(on, task, split, protocol)
+    draws_itself = getattr(on.environment, "frame", None)
+    picture = picture_of(config["benchmark"], task_fields(chosen)) if config["benchmark_is_named"] else None
+    if draws_itself is None and picture is None:
+        raise UserError(
+            f"there is no picture of {config['benchmark']}: those of {', '.join(PICTURES)} are known, and an "
+            "environment that offers frame(task, state) draws itself"
+        )
+    lived = record(
+        trained.algorithm, on, chosen, trained.params, replace(protocol, tasks=1), states=draws_itself is not None
+    )
+    frames = None if draws_itself is None else _frames(on, chosen, lived)
+    picture = picture if frames is None else images(frames(0, 0, 0, 1, 0))
+    assert picture is not None
+    # What is believed is believed by one stream.
+    shots = shots_of(lived, on.spec.horizon, protocol, 1 if lived.beliefs is not None else picture.streams, frames)
+    title, note = _title(config, task, split), _note(picture, shots, protocol)
+    return write(film(picture, shots, title, note, seconds), path)
+
+
+def _task(on: Benchmark, task: int | Mapping[str, Any], split: str, protocol: Protocol) -> Task:
+    if isinstance(task, Mapping):
+        return make_task(on, task)
+    tasks = on.split(split)
+    count = tasks.size or protocol.tasks
+    if not 1 <= task <= count:
+        raise UserError(f"there is no task {task}: the run is judged on the tasks 1 to {count} of the split {split!r}")
+    return jax.tree.map(np.asarray, judged_task(tasks, task, protocol))
+
+
+def shots_of(lived: Record, horizon: int, protocol: Protocol, streams: int, frames: Any = None) -> list[Shot]:
+    """Panels along the adaptation curve: episodes by round, or whole rounds where an episode is a single step."""
+    whole = horizon == 1
+    episodes = 1 if whole else protocol.episodes
+    shots = []
+    for point in chosen_points(protocol.rounds * episodes, SHOTS):
+        round_, episode = divmod(point, episodes)
+        spans = [_span(ended, None if whole else episode) for ended in lived.ended[round_]]
+        longest = max(end - begin for begin, end in spans)
+        rewards = [lived.reward[round_, b, begin:end] for b, (begin, end) in enumerate(spans)]
+        sums = np.mean([np.pad(np.cumsum(pay), (0, longest - len(pay)), mode="edge") for pay in rewards], axis=0)
+        walks = tuple(_walk(lived, round_, b, *span, frames) for b, span in enumerate(spans[:streams]))
+        shots.append(Shot(_label(round_, episode, protocol, whole), walks, np.concatenate([[0.0], sums])))
+    return shots
+
+
+def _span(ended: np.ndarray, episode: int | None) -> tuple[int, int]:
+    """From which step to which one of [T] an episode lasts; all of them for None."""
+    ends = [*(np.flatnonzero(ended) + 1).tolist(), len(ended)]
+    return (0, len(ended)) if episode is None else ((0, *ends)[episode], ends[episode])
+
+
+def _walk(lived: Record, round_: int, stream: int, begin: int, end: int, frames: Any) -> Walk:
+    part = (round_, stream, slice(begin, end))
+    observations = np.concatenate([lived.observation[part], lived.next_observation[round_, stream, end - 1][None]])
+    beliefs = None if lived.beliefs is None else lived.beliefs[part]
+    frame = None if frames is None else lambda step: frames(round_, stream, begin, end, step)
+    return Walk(observations, lived.action[part], lived.reward[part], beliefs, frame)
+
+
+def _frames(on: Benchmark, task: Task, lived: Record) -> Any:
+    """What the environment shows after so many steps of an episode."""
+
+    def at(round_: int, stream: int, begin: int, end: int, step: int) -> Any:
+        after = begin + step == end
+        states, place = (lived.next_states, end - 1) if after else (lived.states, begin + step)
+        return on.environment.frame(task, jax.tree.map(lambda x: x[round_, stream, place], states))
+
+    return at
+
+
+def _label(round_: int, episode: int, protocol: Protocol, whole: bool) -> str:
+    if protocol.rounds == 1:
+        return "one trial" if whole else f"episode {episode + 1}"
+    after = "before adaptation" if round_ == 0 else f"after {round_} round{'s' * (round_ > 1)}"
+    return after if whole or protocol.episodes == 1 else f"{after}, episode {episode + 1}"
+
+
+def _title(config: Mapping[str, Any], task: int | Mapping[str, Any], split: str) -> str:
+    which = f"{split} task {task}" if isinstance(task, int) else "a task of one's own"
+    return f"{config['algorithm']} on {config['benchmark']}, {which}"
+
+
+def _note(picture: Picture, shots: list[Shot], protocol: Protocol) -> str:
+    parts = [picture.note]
+    if shots[0].paths[0].beliefs is not None:
+        parts.append("blue: what it expects to be paid there")
+    if protocol.streams > 1:
+        count = len(shots[0].paths)
+        drawn = f"{count} of {protocol.streams} streams {'is' if count == 1 else 'are'} drawn"
+        parts.append(f"{drawn}, the return is the mean of all")
+    return "; ".join(part for part in parts if part)

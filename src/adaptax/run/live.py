@@ -1,0 +1,317 @@
+"""An agent that lives on one real environment: it acts step by step, and adapts between rounds.
+
+It lives the life that the evaluator judges (`run.collect`), drawn from the same keys. What the collector has side by
+side comes one after the other here: the B streams of a round are B stretches of T steps, each with its own memory, and
+after the last of them the agent adapts on them all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import jax
+import numpy as np
+
+from ..ops.distributions import zero_action
+from ..types import (
+    JUDGED,
+    Adapted,
+    Agent,
+    Algorithm,
+    Array,
+    Decision,
+    Key,
+    Memory,
+    Params,
+    Plan,
+    Rollout,
+    Spec,
+    Timestep,
+    UserError,
+)
+from . import checkpoint
+from .evaluate import Protocol, check_context, life_key
+from .frozen import Frozen, FrozenState
+from .keys import birth_keys, life_keys, round_keys
+from .seen import Counts, Standing, apart, nothing_seen, rollout_of, stacked, write
+from .spaces import NO_SIDES, Sides, check_environment, executed, perceived
+
+FILE = "file of an adapted agent"
+
+
+class Episode(NamedTuple):
+    """What happened in one episode."""
+
+    total: float
+    """The sum of its rewards."""
+    steps: int
+    end: str
+    """terminated; truncated, also at the horizon of training; or cut, where its round's steps were used up."""
+    success: bool
+    """Whether a step of it was one: `info["success"]` or `info["is_success"]`."""
+    round: int
+    """How often the agent had adapted before it."""
+    adapted: bool
+    """Whether the agent adapted after it."""
+
+
+class LiveAgent:
+    """An agent that acts and adapts on one environment: `episode` does it all, `act`, `observe` and `adapt` are for
+    those who own the loop, `predict` uses what it has become without changing it.
+
+    A round is `streams` times `episodes` whole episodes of at most `horizon` steps; where episodes end early, others
+    follow until the steps are used up, as in training.
+    """
+
+    def __init__(
+        self,
+        agent: Agent,
+        params: Params,
+        spec: Spec,
+        protocol: Protocol,
+        environment: Any = None,
+        identity: Mapping[str, Any] | None = None,
+        sides: Sides = NO_SIDES,
+    ) -> None:
+        """`identity` says, in a file of this agent, what it belongs to; `sides` how the environment's spaces look to
+        the agent. Nothing is compiled before `environment` has been found to fit `spec`."""
+        check_context(agent, replace(protocol, rounds=1), spec.horizon)
+        if environment is not None:
+            check_environment(spec, environment, sides)
+        self.environment, self.spec, self.protocol, self._sides = environment, spec, protocol, sides
+        self._agent, self._params, self._identity = agent, params, dict(identity or {})
+        self._plan = protocol.plan(spec.horizon)._replace(tasks=1)
+        self._context = agent.plan.context if isinstance(agent, Algorithm) else None
+        self._act, self._adapt = jax.jit(partial(_act, agent)), jax.jit(agent.adapt)
+        self._decision = None
+        self._frozen = Frozen(agent, params, spec, jax.random.fold_in(life_key(protocol.seed), 2**32 - 1), sides)
+        self._begin_life(Counts())
+
+    # --- what it is ---
+
+    @property
+    def rounds(self) -> int:
+        """Rounds lived on this task, with an adaptation after each."""
+        return self._counts.rounds
+
+    @property
+    def full(self) -> bool:
+        """Whether the round's steps are used up, so that the agent has to adapt before it acts again."""
+        return self._counts.stream == self._plan.streams
+
+    # --- the whole loop ---
+
+    def episode(self) -> Episode:
+        """Live one episode in the environment; if it is the last of a round, adapt."""
+        environment = self.environment
+        if environment is None:
+            raise UserError("this agent was given no environment: pass one, agent(environment), or use act and observe")
+        self.interrupt()
+        rounds, total, steps, success = self.rounds, 0.0, 0, False
+        observation, _ = environment.reset(seed=self._next_seed())
+        over = ""
+        while not over:
+            action = self.act(observation)
+            observation, reward, terminated, truncated, info = environment.step(action)
+            reached = bool(info.get("success", info.get("is_success", False)))
+            over = self._observe(reward, terminated, truncated, observation, reached)
+            total, steps, success = total + float(reward), steps + 1, success or reached
+        adapts = self.full
+        if adapts:
+            self.adapt()
+        return Episode(total, steps, over, success, rounds, adapts)
+
+    def round(self) -> list[Episode]:
+        """Live the episodes that are left of this round, and adapt."""
+        episodes = [self.episode()]
+        while not episodes[-1].adapted:
+            episodes.append(self.episode())
+        return episodes
+
+    def begin(self) -> None:
+        """Begin a new life: everything about the task is forgotten."""
+        self._begin_life(Counts(life=self._counts.life + 1, episodes=self._counts.episodes))
+
+    # --- for those who own the loop ---
+
+    def act(self, observation: Any) -> Any:
+        """The action for this observation, within the bounds of the action space."""
+        counts, plan = self._counts, self._plan
+        if self.full:
+            raise UserError(f"the round's {plan.streams} × {plan.steps} steps are used up: call adapt, or begin")
+        if self._decided is not None:
+            raise UserError(
+                "act was called twice: tell the agent by observe what came of its last action, or interrupt"
+            )
+        if self._context is not None and counts.rounds * plan.steps + counts.step >= self._context:
+            raise UserError(
+                f"the agent's memory holds {self._context} steps, which are used up: begin starts a new life"
+            )
+        b, t = counts.stream, counts.step
+        observation = perceived(self.spec.observation_space, observation, self._sides.observation)
+        timestep = self._timestep(b, observation)
+        decision, memory = self._act(self._params, self._adapted, self._memories[b], timestep, self._act_keys[t, b])
+        decision = jax.tree.map(np.asarray, decision)  # a third of the time that `device_get` takes
+        self._decided = timestep, decision, memory
+        return executed(self.spec.action_space, decision.action, self._sides.action)
+
+    def observe(
+        self, reward: float, terminated: bool, truncated: bool, next_observation: Any, success: bool = False
+    ) -> bool:
+        """Tell what came of the last action. True: the episode is over, so the environment has to be reset, and if
+        `full` the agent has to adapt; besides the two kinds of end, the horizon of training and the end of a round
+        make an episode end."""
+        return bool(self._observe(reward, terminated, truncated, next_observation, success))
+
+    def adapt(self) -> None:
+        """Adapt on the round, whose steps must be used up, and begin the next one."""
+        counts, plan = self._counts, self._plan
+        if not self.full:
+            lived = counts.stream * plan.steps + counts.step
+            raise UserError(
+                f"the round has {lived} of its {plan.streams * plan.steps} steps, and the agent adapts on a whole one; "
+                "agent(…, streams=…, episodes=…) makes rounds shorter"
+            )
+        self._adapted = self._adapt(self._params, self._adapted, self._rollout(), self._adapt_key)
+        self._begin_round(counts._replace(rounds=counts.rounds + 1, stream=0))
+
+    def interrupt(self) -> None:
+        """The episode cannot go on: what was seen of it counts, as if it had been truncated."""
+        counts = self._counts
+        self._decided = None
+        if counts.elapsed:
+            self._seen.truncated[counts.stream, counts.step - 1] = True
+            self._counts = counts._replace(elapsed=0)
+
+    def compile(self) -> None:
+        """Compile now what `act` and `adapt` would compile when they are first called."""
+        timestep = jax.tree.map(lambda x: x[0, 0], self._seen.timestep)
+        self._act(self._params, self._adapted, self._memories[0], timestep, self._act_keys[0, 0])
+        self._adapt(self._params, self._adapted, self._rollout(), self._adapt_key)
+
+    def predict(
+        self,
+        observation: Any,
+        state: FrozenState | None = None,
+        episode_start: Any = None,
+        deterministic: bool = False,
+        *,
+        reward: Any = None,
+    ) -> tuple[Any, FrozenState]:
+        """Act as the agent does now, without adapting: see `run.frozen.Frozen.predict`."""
+        return self._frozen.predict(self._adapted, observation, state, episode_start, deterministic, reward)
+
+    # --- files ---
+
+    def save(self, path: str | Path) -> None:
+        """Write all that the agent is now to a safetensors file, from which it goes on as if it had never stopped. An
+        episode that is under way will count as truncated."""
+        details = {**self._identity, "rounds": self.rounds, **_shape(self.protocol)}
+        checkpoint.write_file(Path(path), self._standing(), iteration=self.rounds, details=details, what=FILE)
+
+    def restore(self, path: str | Path) -> Self:
+        """Become what `save` wrote. Raises a `UserError` if it was another run's agent, or lived in other rounds."""
+        details = saved_details(path)
+        for name, value in {**self._identity, **_shape(self.protocol)}.items():
+            if details.get(name) != value:
+                raise UserError(f"{path} was saved by an agent with {name} {details.get(name)!r}, not {value!r}")
+        standing = checkpoint.read_file(Path(path), self._standing(), FILE)
+        counts = Counts(*map(int, standing.counts))
+        self._begin_life(counts)
+        self._adapted, self._actions, self._rewards = standing.adapted, standing.action, standing.reward
+        self._memories = apart(standing.memory, self._plan.streams)
+        self._begin_round(counts)
+        self._begun, self._seen = standing.begun, standing.seen
+        self.interrupt()
+        return self
+
+    # --- inside ---
+
+    def _begin_life(self, counts: Counts) -> None:
+        key = life_key(self.protocol.seed)
+        birth_key, self._rounds_key = life_keys(jax.random.fold_in(key, counts.life) if counts.life else key)
+        self._adapted = jax.jit(self._agent.begin)(self._params, birth_keys(birth_key, 1).begin[0], JUDGED)
+        streams, nothing = self._plan.streams, np.asarray(zero_action(self.spec.action_space))
+        self._memories = [jax.jit(self._agent.start)(self._params)] * streams
+        self._actions, self._rewards = np.stack([nothing] * streams), np.zeros((streams,), np.float32)
+        self._begin_round(counts)
+
+    def _begin_round(self, counts: Counts) -> None:
+        self._counts, self._decided = counts, None
+        self._begun = stacked(self._memories)
+        later, number = divmod(counts.rounds, self._plan.rounds)  # a life may outlast that of the protocol
+        key = jax.random.fold_in(self._rounds_key, later) if later else self._rounds_key
+        act_keys, self._adapt_key = _keys(self._plan, jax.random.split(key, self._plan.rounds)[number])
+        self._act_keys = np.asarray(act_keys)
+        if self._decision is None:
+            space = self.spec.observation_space
+            timestep = self._timestep(0, np.zeros(space.shape or (), space.dtype))
+            given = (self._params, self._adapted, self._memories[0], timestep, self._act_keys[0, 0])
+            self._decision, _ = jax.eval_shape(self._act, *given)
+        self._seen = nothing_seen(self.spec, self._plan, self._decision)
+
+    def _timestep(self, stream: int, observation: Any) -> Timestep:
+        first: Any = np.bool_(self._counts.elapsed == 0)
+        return Timestep(observation, self._actions[stream], self._rewards[stream], first)
+
+    def _observe(self, reward: float, terminated: bool, truncated: bool, next_observation: Any, success: bool) -> str:
+        """How the episode ended, as in `Episode.end`; empty while it goes on."""
+        if self._decided is None:
+            raise UserError("observe was called without an act before it")
+        following = perceived(self.spec.observation_space, next_observation, self._sides.observation)
+        pay = np.float32(reward)
+        if not np.isfinite(pay):
+            raise UserError(f"the reward is {reward}; it must be finite")
+        counts, (timestep, decision, memory) = self._counts, self._decided
+        b, t, elapsed = counts.stream, counts.step, counts.elapsed + 1
+        terminated = bool(terminated)
+        truncated = not terminated and (bool(truncated) or elapsed >= self.spec.horizon)
+        write(self._seen, b, t, timestep, decision, pay, terminated, truncated, bool(success), following)
+        self._memories[b], self._actions[b], self._rewards[b], self._decided = memory, decision.action, pay, None
+        cut = t + 1 == self._plan.steps
+        if cut:
+            self._counts = counts._replace(stream=b + 1, step=0, elapsed=0)
+        else:
+            self._counts = counts._replace(step=t + 1, elapsed=0 if terminated or truncated else elapsed)
+        return "terminated" if terminated else "truncated" if truncated else "cut" if cut else ""
+
+    def _rollout(self) -> Rollout:
+        return rollout_of(self._seen, self._actions.copy(), self._rewards.copy(), self._begun)
+
+    def _standing(self) -> Standing:
+        return Standing(
+            self._counts, self._adapted, self._begun, stacked(self._memories), self._actions, self._rewards, self._seen
+        )
+
+    def _next_seed(self) -> int:
+        """For the environment's next episode: fixed by the seed, so that an agent from a file meets the same ones."""
+        self._counts = self._counts._replace(episodes=self._counts.episodes + 1)
+        place = [self.protocol.seed, self._counts.life, self._counts.episodes]
+        return int(np.random.SeedSequence(place).generate_state(1)[0])
+
+
+def _act(
+    agent: Agent, params: Params, adapted: Adapted, memory: Memory, timestep: Timestep, key: Array
+) -> tuple[Decision, Memory]:
+    """`key` comes as its data, from the host."""
+    return agent.act(params, adapted, memory, timestep, jax.random.wrap_key_data(key))
+
+
+@partial(jax.jit, static_argnums=0)
+def _keys(plan: Plan, key: Key) -> tuple[Array, Key]:
+    """Of one round: the data of those for acting [T, B, …], and the one for adapting."""
+    keys = round_keys(key, plan)
+    return jax.random.key_data(keys.act[:, 0]), keys.adapt[0]
+
+
+def saved_details(path: str | Path) -> dict[str, Any]:
+    """What a file of `LiveAgent.save` says of the agent, without its arrays."""
+    return checkpoint.read_details(Path(path), FILE)
+
+
+def _shape(protocol: Protocol) -> dict[str, int]:
+    return {"streams": protocol.streams, "episodes": protocol.episodes, "seed": protocol.seed}

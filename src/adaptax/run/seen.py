@@ -1,0 +1,99 @@
+"""What an agent on one real environment has seen of a round, written down step by step, and where it stands."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..types import Adapted, Decision, Memory, Plan, Rollout, Spec, Timestep
+
+
+class Seen(NamedTuple):
+    """A round as far as it has been lived: NumPy leaves [B, T, ...] that are written in place."""
+
+    timestep: Timestep
+    decision: Decision
+    reward: Any
+    terminated: Any
+    truncated: Any
+    success: Any
+    next_observation: Any
+
+
+class Counts(NamedTuple):
+    """Where the agent stands."""
+
+    life: int = 0
+    rounds: int = 0  # lived, so also how often the agent has adapted
+    stream: int = 0
+    step: int = 0  # of the stream in this round
+    elapsed: int = 0  # steps of the episode
+    episodes: int = 0  # begun by `episode`, in all lives
+
+
+class Standing(NamedTuple):
+    """All that the agent is between two steps, and all that its file holds."""
+
+    counts: Counts
+    adapted: Adapted
+    begun: Memory  # [B]; when the round began
+    memory: Memory  # [B]
+    action: Any  # [B, ...]; the last one
+    reward: Any  # [B]
+    seen: Seen
+
+
+def nothing_seen(spec: Spec, plan: Plan, decision: Decision) -> Seen:
+    """Zeros everywhere; `decision` has the shapes and dtypes of one."""
+    space = spec.observation_space
+
+    def zeros(shape: Any, dtype: Any) -> Any:
+        return np.zeros((plan.streams, plan.steps, *shape), dtype)
+
+    observation = (space.shape or (), space.dtype)
+    decisions = jax.tree.map(lambda x: zeros(x.shape, x.dtype), decision)
+    timestep = Timestep(
+        zeros(*observation), zeros(decision.action.shape, decision.action.dtype), zeros((), np.float32), zeros((), bool)
+    )
+    ends = zeros((), bool), zeros((), bool), zeros((), bool)
+    return Seen(timestep, decisions, zeros((), np.float32), *ends, zeros(*observation))
+
+
+def write(seen: Seen, stream: int, step: int, *what: Any) -> None:
+    """Write one step; `what` it is, in the order of the fields of `Seen`."""
+    for place, value in zip(jax.tree.leaves(seen), jax.tree.leaves(what), strict=True):
+        place[stream, step] = value
+
+
+def rollout_of(seen: Seen, action: Any, reward: Any, memory: Memory) -> Rollout:
+    """The whole round as the collector would have it; `action` and `reward` [B] are the last ones, `memory` [B] is that
+    with which it began. Where an episode ended with the last step, the collector has the first observation of another
+    one as the last: here the stream's own first one stands for it."""
+    over = seen.terminated[:, -1] | seen.truncated[:, -1]
+    first, after = seen.timestep.observation[:, 0], seen.next_observation[:, -1]
+    observation: Any = np.where(over.reshape(-1, *(1,) * (first.ndim - 1)), first, after)
+    return Rollout(
+        seen.timestep,
+        seen.decision,
+        seen.reward,
+        seen.terminated,
+        seen.truncated,
+        seen.success,
+        seen.next_observation,
+        shaped=seen.reward,
+        last=Timestep(observation, action, reward, over),
+        memory=memory,
+    )
+
+
+def stacked(streams: list[Memory]) -> Memory:
+    """Memories of B streams as one tree [B]."""
+    return jax.tree.map(lambda *x: jnp.stack(x), *streams)
+
+
+def apart(memory: Memory, streams: int) -> list[Memory]:
+    """The contrary of `stacked`."""
+    return [jax.tree.map(lambda x, b=b: x[b], memory) for b in range(streams)]

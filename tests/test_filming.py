@@ -1,0 +1,154 @@
+"""From a run to an animation: what is recorded, which episodes are shown, and what the command says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import gymnasium
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+import adaptax
+from adaptax import Benchmark, Outcome, Spec, TaskSet, Trained, filming
+from adaptax.cli import main
+from adaptax.run.evaluate import Protocol, evaluate
+from adaptax.run.record import Record, record
+
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
+
+class Height(NamedTuple):
+    step: Any
+
+
+class Stairs:
+    """Every step climbs by the task's height; the state is the height, which the observation does not tell. After
+    four steps an episode terminates. It draws itself."""
+
+    spec = Spec(gymnasium.spaces.Box(0, 1, (1,), np.float32), gymnasium.spaces.Box(-1, 1, (1,), np.float32), 5)
+
+    def reset(self, task: Height, key: Any) -> Any:
+        return jnp.zeros((2,), jnp.float32), jax.random.uniform(key, (1,))
+
+    def step(self, task: Height, state: Any, action: Any, key: Any) -> Any:
+        state = state + jnp.stack([task.step, jnp.float32(1.0)])
+        return state, Outcome(jax.random.uniform(key, (1,)), action[0], terminated=state[1] >= 4)
+
+    def frame(self, task: Height, state: Any) -> np.ndarray:
+        assert isinstance(state, np.ndarray) and isinstance(task.step, np.ndarray)
+        return np.full((8, 8, 3), int(state[0]), np.uint8)
+
+
+def stairs() -> Trained:
+    tasks = TaskSet(Height(np.asarray([10.0, 20.0], np.float32)))
+    on = Benchmark(Stairs(), tasks, tasks, tasks)
+    algorithm = adaptax.algorithm("rl2", on, hidden=4, tasks=4)
+    params = algorithm.init(jax.random.key(0)).params
+    config = {"algorithm": "rl2", "benchmark": "Stairs", "benchmark_is_named": False}
+    return Trained(algorithm, on, params, params, config, 0)
+
+
+def test_a_record_is_the_life_that_is_judged() -> None:
+    agent = stairs()
+    protocol = Protocol(tasks=1, rounds=2, streams=3, episodes=2, seed=4)
+    judged = evaluate(agent.algorithm, agent.benchmark, agent.benchmark.test, agent.params, protocol)
+    task = jax.tree.map(lambda x: x[0], judged.tasks)
+    for states in (False, True):
+        lived = record(agent.algorithm, agent.benchmark, task, agent.params, protocol, states=states)
+        shots = filming.shots_of(lived, 5, protocol, streams=2)
+        returns = judged.returns[0].mean(axis=1).ravel()  # [R, B, E], over streams
+        np.testing.assert_allclose([shot.returns[-1] for shot in shots], returns, rtol=1e-5)
+        assert [shot.label for shot in shots][::2] == ["before adaptation, episode 1", "after 1 round, episode 1"]
+        assert [len(shot.paths) for shot in shots] == [2] * 4
+        assert (lived.states is not None) == states
+
+
+def test_an_environment_draws_itself() -> None:
+    """The frames of an episode are those of its states, the one after the last step included."""
+    agent = stairs()
+    task = Height(np.asarray(20.0, np.float32))
+    protocol = Protocol(tasks=1, rounds=2, episodes=2)
+    lived = record(agent.algorithm, agent.benchmark, task, agent.params, protocol, states=True)
+    shots = filming.shots_of(lived, 5, protocol, 1, filming._frames(agent.benchmark, task, lived))
+    for shot in shots:
+        (path,) = shot.paths
+        assert path.frame is not None and shot.steps == 4
+        assert [int(path.frame(step)[0, 0, 0]) for step in range(5)] == [0, 20, 40, 60, 80]
+
+
+def test_which_episodes_are_shown() -> None:
+    """Streams whose episodes end at different times, and a second episode that the round cuts."""
+    ended = np.zeros((1, 2, 6), bool)
+    ended[0, 0, [1, 3]] = ended[0, 1, 3] = True
+    places, pay = np.arange(12.0).reshape(1, 2, 6), np.ones((1, 2, 6))
+    lived = Record(places, places + 1, places, pay, ended, None, None, None)
+    first, second = filming.shots_of(lived, 4, Protocol(tasks=1, rounds=1, streams=2, episodes=2), 2)
+    assert [path.observations.tolist() for path in first.paths] == [[0, 1, 2], [6, 7, 8, 9, 10]]
+    assert [path.observations.tolist() for path in second.paths] == [[2, 3, 4], [10, 11, 12]]
+    np.testing.assert_array_equal(first.returns, [0, 1, 2, 2.5, 3])  # the first stream's stays at 2
+    assert (first.label, second.label) == ("episode 1", "episode 2")
+    (trial,) = filming.shots_of(lived, 1, Protocol(tasks=1, streams=2, episodes=6), 1)
+    assert (trial.label, trial.steps) == ("one trial", 6)
+
+
+# --- the command ---
+
+
+@pytest.fixture(scope="module")
+def navigation(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("runs") / "navigation"
+    small = {"hidden": 4, "tasks": 4, "epochs": 1}
+    adaptax.train("rl2", "navigation", out=run, iterations=1, settings={"horizon": 6}, hyperparameters=small)
+    return run
+
+
+def test_render(navigation: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, task in (("number.webp", "2"), ("own.gif", '{"goal": [0.3, -0.2]}')):
+        out = tmp_path / name
+        assert main(["render", str(navigation), "--task", task, "--rounds", "2", "--out", str(out)]) == 0
+        assert capsys.readouterr().out == f"{out}\n"
+        with Image.open(out) as image:
+            assert image.n_frames == 7  # type: ignore[attr-defined]
+    again = adaptax.load(navigation).render(tmp_path / "again.webp", task=2, rounds=2)
+    assert again.read_bytes() == (tmp_path / "number.webp").read_bytes()
+
+
+def test_what_cannot_be_rendered(
+    navigation: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(filming, "record", None)  # nothing gets that far
+
+    def refused(*words: str, out: str = "film.webp", run: Path = navigation) -> str:
+        assert main(["render", str(run), "--out", str(tmp_path / out), *words]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        return line
+
+    assert "film.avi does not end in .webp, .gif, .mp4" in refused(out="film.avi")
+    for number in ("0", "101", "-1"):
+        line = refused("--task", number)
+        assert f"no task {number}: the run is judged on the tasks 1 to 100 of the split 'test'" in line
+    assert "tasks 1 to 40 of the split 'published'" in refused("--task", "41", "--split", "published")
+    assert "--task is not valid JSON" in refused("--task", "first")
+    assert "lacks the field 'goal'" in refused("--task", "{}")
+    assert "no split 'tset'" in refused("--split", "tset")
+    assert "seconds is 0" in refused("--seconds", "0")
+    assert "rounds is -1" in refused("--rounds", "-1")
+    assert "is not a run directory" in refused(run=tmp_path)
+    unfinished = tmp_path / "unfinished"
+    unfinished.mkdir()
+    (unfinished / "config.json").write_bytes((navigation / "config.json").read_bytes())
+    assert "there is no checkpoint in" in refused(run=unfinished)
+    monkeypatch.setattr(filming, "PICTURES", {})
+    monkeypatch.setattr("adaptax.render.PICTURES", {})
+    assert "there is no picture of navigation" in refused()
+    assert not (tmp_path / "film.webp").exists()
+
+
+def test_the_help_says_what_a_task_is(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["render", "--help"]) == 0
+    assert json.dumps({"goal": [0.3, -0.2]}) in " ".join(capsys.readouterr().out.split())
