@@ -14,10 +14,13 @@ import pytest
 from PIL import Image
 
 import adaptax
-from adaptax import Benchmark, Outcome, Spec, TaskSet, Trained, filming
+from adaptax import Benchmark, Outcome, Spec, TaskSet, Trained, filming, runs
 from adaptax.cli import main
+from adaptax.run import checkpoint
 from adaptax.run.evaluate import Protocol, evaluate
+from adaptax.run.iterate import begin
 from adaptax.run.record import Record, record
+from adaptax.run.train import Settings, root_keys
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -58,27 +61,22 @@ def test_a_record_is_the_life_that_is_judged() -> None:
     protocol = Protocol(tasks=1, rounds=2, streams=3, episodes=2, seed=4)
     judged = evaluate(agent.algorithm, agent.benchmark, agent.benchmark.test, agent.params, protocol)
     task = jax.tree.map(lambda x: x[0], judged.tasks)
-    for states in (False, True):
-        lived = record(agent.algorithm, agent.benchmark, task, agent.params, protocol, states=states)
-        shots = filming.shots_of(lived, 5, protocol, streams=2)
-        returns = judged.returns[0].mean(axis=1).ravel()  # [R, B, E], over streams
-        np.testing.assert_allclose([shot.returns[-1] for shot in shots], returns, rtol=1e-5)
-        assert [shot.label for shot in shots][::2] == ["before adaptation, episode 1", "after 1 round, episode 1"]
-        assert [len(shot.paths) for shot in shots] == [2] * 4
-        assert (lived.states is not None) == states
+    lived = record(agent.algorithm, agent.benchmark, task, agent.params, protocol)
+    shots = filming.shots_of(lived, 5, protocol, streams=2)
+    returns = judged.returns[0].mean(axis=1).ravel()  # [R, B, E], over streams
+    np.testing.assert_allclose([shot.returns[-1] for shot in shots], returns, rtol=1e-5)
+    assert [shot.label for shot in shots][::2] == ["before adaptation, episode 1", "after 1 round, episode 1"]
+    assert [len(shot.paths) for shot in shots] == [2] * 4
+    seen = record(agent.algorithm, agent.benchmark, task, agent.params, protocol, states=True)
+    np.testing.assert_array_equal(seen.reward, lived.reward)
+    assert (lived.states, seen.states[0, 0, :3].tolist()) == (None, [[0, 0], [10, 1], [20, 2]])
 
-
-def test_an_environment_draws_itself() -> None:
-    """The frames of an episode are those of its states, the one after the last step included."""
-    agent = stairs()
-    task = Height(np.asarray(20.0, np.float32))
-    protocol = Protocol(tasks=1, rounds=2, episodes=2)
-    lived = record(agent.algorithm, agent.benchmark, task, agent.params, protocol, states=True)
-    shots = filming.shots_of(lived, 5, protocol, 1, filming._frames(agent.benchmark, task, lived))
-    for shot in shots:
+    # It draws itself: an episode's frames are those of its states, the one after the last step included.
+    host: Any = jax.tree.map(np.asarray, task)
+    for shot in filming.shots_of(seen, 5, protocol, 1, filming._frames(agent.benchmark, host, seen)):
         (path,) = shot.paths
         assert path.frame is not None and shot.steps == 4
-        assert [int(path.frame(step)[0, 0, 0]) for step in range(5)] == [0, 20, 40, 60, 80]
+        assert [int(path.frame(step)[0, 0, 0]) for step in range(5)] == [0, 10, 20, 30, 40]
 
 
 def test_which_episodes_are_shown() -> None:
@@ -101,9 +99,13 @@ def test_which_episodes_are_shown() -> None:
 
 @pytest.fixture(scope="module")
 def navigation(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run whose training has not begun."""
     run = tmp_path_factory.mktemp("runs") / "navigation"
-    small = {"hidden": 4, "tasks": 4, "epochs": 1}
-    adaptax.train("rl2", "navigation", out=run, iterations=1, settings={"horizon": 6}, hyperparameters=small)
+    on = runs.name_benchmark("navigation", {"horizon": 6})
+    algorithm = runs.name_algorithm("rl2", on, {"hidden": 4, "tasks": 4})
+    progress = jax.jit(lambda root: begin(algorithm, on.value, root))(root_keys(0, 1))
+    checkpoint.save(run / "checkpoints", progress, iteration=0, details={})
+    (run / "config.json").write_text(json.dumps(runs.make_config(algorithm, "rl2", on, Settings(1))))
     return run
 
 

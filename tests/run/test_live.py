@@ -60,7 +60,7 @@ def task_of(agent: Trained) -> np.ndarray:
     [
         ("maml", "navigation"),
         ("rl2", "gridnavi"),
-        ("pearl", "sparse-navigation"),
+        pytest.param("pearl", "sparse-navigation", marks=pytest.mark.slow),
         pytest.param("varibad", "gridnavi", marks=pytest.mark.slow),
     ],
 )
@@ -210,7 +210,7 @@ def test_an_interrupted_episode_counts_as_truncated() -> None:
 # --- predict ---
 
 
-@pytest.mark.parametrize(("name", "on"), [("maml", "navigation"), ("rl2", "gridnavi"), ("pearl", "sparse-navigation")])
+@pytest.mark.parametrize(("name", "on"), [("maml", "navigation"), ("rl2", "gridnavi")])
 def test_predict_many_is_predict_one_by_one(name: str, on: str) -> None:
     live = (MAML if name == "maml" else trained(name, on)).agent()
     seen = np.asarray([[1.0, 2.0], [0.0, 3.0], [4.0, 0.0]], np.float32)
@@ -263,7 +263,9 @@ def test_an_agent_that_reads_rewards_must_be_told_them() -> None:
 # --- files ---
 
 
-@pytest.mark.parametrize(("name", "on"), [("maml", "navigation"), ("rl2", "gridnavi")])
+@pytest.mark.parametrize(
+    ("name", "on"), [("maml", "navigation"), pytest.param("rl2", "gridnavi", marks=pytest.mark.slow)]
+)
 def test_an_agent_from_a_file_goes_on(name: str, on: str, tmp_path: Path) -> None:
     """In the middle of a round, after an adaptation: the same returns as if it had never stopped."""
     agent = MAML if name == "maml" else trained(name, on)
@@ -340,7 +342,11 @@ COMPOSITE = gymnasium.spaces.Dict({"arm": box(-1, 1, 2), "leg": box(-1, 1, 1)})
     ("spec", "environment"),
     [
         ((box(-1, 1, 3), gymnasium.spaces.Discrete(6)), (COMPOSITE, gymnasium.spaces.MultiDiscrete([2, 3]))),
-        ((gymnasium.spaces.Discrete(4), box(-1, 1, 2)), (gymnasium.spaces.Discrete(4, start=5), box(-1, 1, 2))),
+        pytest.param(
+            (gymnasium.spaces.Discrete(4), box(-1, 1, 2)),
+            (gymnasium.spaces.Discrete(4, start=5), box(-1, 1, 2)),
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_other_forms_of_the_same_spaces_are_converted(spec: Any, environment: Any) -> None:
@@ -403,6 +409,7 @@ def test_calls_in_the_wrong_order() -> None:
         MAML.agent(streams=-1)
 
 
+@pytest.mark.slow
 def test_a_memory_that_is_used_up() -> None:
     benchmark = adaptax.benchmark("gridnavi", episodes=1)
     algorithm = adaptax.algorithm("rl2", benchmark, network="transformer", hidden=8, tasks=4)
