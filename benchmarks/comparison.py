@@ -126,6 +126,8 @@ class Comparison(NamedTuple):
         }
 
     def figure(self, details: dict[str, Any], limits: dict[str, dict[str, float]]) -> Figure:
+        from matplotlib.ticker import NullFormatter
+
         from adaptax.report.style import Label, label_lines, new_figure, styled
 
         with styled():
@@ -137,6 +139,7 @@ class Comparison(NamedTuple):
                     axes.axhline(level, color="#8C8C8C", linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
                     labels.append(Label(name.replace("-", " "), level, "#6B6B6B"))
                 axes.set(xscale="log", xlabel="environment steps of training", ylabel="return of the episode")
+                axes.xaxis.set_minor_formatter(NullFormatter())  # over less than a decade they would overlap
                 axes.set_title(panel.title)
                 axes.grid(axis="y", color="#E6E6E6", linewidth=0.8)
                 label_lines(axes, labels)
