@@ -139,6 +139,8 @@ def train(
     seed: int = 0,
     seeds: int = 1,
     devices: int = 1,
+    workers: int = 0,
+    ray: str = "",
     resume: bool = False,
     quiet: bool = True,
     log_every: int = 0,
@@ -148,14 +150,15 @@ def train(
     """Meta-train and return the trained agent; everything is also written to the run directory `out`.
 
     `algorithm` and `benchmark` are names (then `hyperparameters` and `settings` are theirs) or values of your own.
-    `iterations` 0 takes the pair's default. Ctrl-C (or SIGTERM) writes a checkpoint and raises `KeyboardInterrupt`, so
-    that nothing goes on with half a training; the same call with `resume=True` does.
+    `iterations` 0 takes the pair's default. `workers` processes, or actors of the Ray cluster at the address `ray`,
+    each collect their share of the tasks (docs/host.md). Ctrl-C (or SIGTERM) writes a checkpoint and raises
+    `KeyboardInterrupt`, so that nothing goes on with half a training; the same call with `resume=True` does.
     """
     named = name_benchmark(benchmark, settings or {})
     chosen = name_algorithm(algorithm, named, hyperparameters or {})
     name = algorithm if isinstance(algorithm, str) else None
     iterations = iterations or registry.defaults(name or "", named.name or "").iterations
-    plan = Settings(iterations, seed, seeds, devices, log_every=log_every, quiet=quiet)
+    plan = Settings(iterations, seed, seeds, devices, workers=workers, ray=ray, log_every=log_every, quiet=quiet)
     if run(chosen, name, named, plan, Path(out), resume=resume).stopped:
         raise KeyboardInterrupt
     return load(out, algorithm=chosen, benchmark=named.value)

@@ -6,6 +6,7 @@ import inspect
 import json
 from collections.abc import Mapping
 from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ from . import registry
 from .provenance import command, git_revision, versions, write_whole
 from .run import train as trainer
 from .run.train import Settings
+from .run.workers import in_worker
 from .types import Algorithm, Benchmark, UserError
 
 SCHEMA = 1
@@ -50,6 +52,11 @@ def run(
     algorithm: Algorithm, name: str | None, on: Named, settings: Settings, directory: Path, *, resume: bool
 ) -> trainer.Result:
     """Train into a run directory: `config.json` first, then metrics and checkpoints."""
+    if in_worker():
+        raise UserError(
+            "this program is being imported by a worker process of the training that it began: put what it does under "
+            '`if __name__ == "__main__":`'
+        )
     path = directory / "config.json"
     before = read_config(directory) if resume else None
     if before and not settings.log_every:
@@ -63,7 +70,13 @@ def run(
     directory.mkdir(parents=True, exist_ok=True)
     text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
     write_whole(path, lambda file: file.write(text.encode()))
-    return trainer.train(algorithm, on.value, settings, directory, resume=resume)
+    make = partial(_make, algorithm, on if on.name is None else on._replace(value=None))
+    return trainer.train(algorithm, on.value, settings, directory, resume=resume, make=make)
+
+
+def _make(algorithm: Algorithm, on: Named) -> tuple[Algorithm, Benchmark]:
+    """The algorithm and the benchmark in a worker: a benchmark with a name is made anew, one of the user's a copy."""
+    return algorithm, on.value if on.name is None else registry.make_benchmark(on.name, on.settings)
 
 
 def make_config(algorithm: Algorithm, name: str | None, on: Named, settings: Settings) -> dict[str, Any]:
@@ -82,6 +95,8 @@ def make_config(algorithm: Algorithm, name: str | None, on: Named, settings: Set
         "iterations": settings.iterations,
         "log_every": settings.row,
         "devices": settings.devices,
+        "workers": settings.workers,
+        "ray": settings.ray,
         "environment_steps_per_iteration": algorithm.plan.environment_steps,
         "versions": versions(),
         "git": git_revision(),

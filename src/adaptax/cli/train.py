@@ -48,6 +48,10 @@ class TrainOptions:
     devices: int = 0
     """Spread the tasks over this many devices (on a CPU, as many host devices are made); 0: one per core where that was
     measured to pay for this pair, else one."""
+    workers: Annotated[int, tyro.conf.arg(metavar="N")] = 0
+    """Let N processes each collect a slice of the tasks, for environments on the host; 0: collect in this process."""
+    ray: Annotated[str, tyro.conf.arg(metavar="ADDRESS")] = ""
+    """Let a Ray cluster run the workers: local, auto, HOST:PORT or ray://HOST:PORT."""
     log_every: int = 0
     """Meta-iterations per row of metrics; 0: a two-hundredth of them all."""
     checkpoint_seconds: float = 60.0
@@ -104,6 +108,7 @@ def _parse(names: tuple[str, str], words: Sequence[str], config: Mapping[str, An
     fixed = registry.algorithm_entry(names[0]).fixed
     listed = {name: _tuples(value) for name, value in config["hyperparameters"].items() if name not in fixed}
     begun = {name: config[name] for name in ("iterations", "seed", "seeds", "devices", "log_every")}
+    begun |= {name: config[name] for name in ("workers", "ray") if name in config}
     settings = {name: _tuples(value) for name, value in config["benchmark_settings"].items()}
     return parse("train", names, words, TrainOptions(**begun), hyperparameters=listed, settings=settings)
 
@@ -158,7 +163,7 @@ def use_devices(devices: int) -> int:
 
 def _wanted_devices(options: TrainOptions, names: tuple[str, str], chosen: Chosen) -> int:
     """What `--devices` says; left open, one per core of a CPU where the pair gains from it and the tasks divide."""
-    if options.devices or options.seeds > 1 or not registry.defaults(*names).spread:
+    if options.devices or options.seeds > 1 or options.workers or not registry.defaults(*names).spread:
         return options.devices or 1
     if os.environ.get("JAX_PLATFORMS", "cpu") != "cpu" or _accelerator():
         return 1
@@ -185,7 +190,7 @@ def _settings(
     done = int(newest.stem.rpartition("-")[2]) if newest else 0
     if iterations < done:
         raise UserError(f"{options.out} has {done} iterations behind it already, more than {iterations}")
-    same = ("seed", "seeds", "devices", "log_every", "checkpoint_seconds", "quiet")
+    same = ("seed", "seeds", "devices", "workers", "ray", "log_every", "checkpoint_seconds", "quiet")
     return Settings(iterations, **{name: getattr(options, name) for name in same})
 
 

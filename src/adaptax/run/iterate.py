@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ..types import Algorithm, Array, Benchmark, Key, Metrics, Plan, Rollout, Spec
+from ..types import Algorithm, Array, Benchmark, Key, Metrics, Plan, Rollout, Spec, State, Trial
 from .collect import Batched, Life, begin_lives, collect, streams_of
 
 
@@ -67,20 +67,33 @@ def meta_iteration(
     streams = streams_of(benchmark.environment)
     tasks = benchmark.train if training is None else training
     plan = algorithm.plan
-    episodes = episodes_per_round(plan, streams.spec)
 
     def iterate(progress: Progress, root: Key) -> tuple[Progress, Metrics]:
         state, lives = progress
-        collect_key, update_key = jax.random.split(jax.random.fold_in(root, state.iteration))
+        collect_key, update_key = keys_of(state, root)
         trials, lives, _ = collect(algorithm, streams, tasks, plan, state.params, lives, collect_key)
 
         def learn(state: Any) -> tuple[Progress, Metrics]:
-            after, metrics = algorithm.update(state, trials, update_key)
-            return Progress(after, lives), round_returns(trials.rollouts, episodes) | metrics
+            return learn_from(algorithm, streams.spec, state, lives, trials, update_key)
 
         return learn(state) if isinstance(streams, Batched) else _unless(streams.failed(), learn, progress)
 
     return iterate
+
+
+def keys_of(state: State, root: Key) -> tuple[Key, Key]:
+    """The keys of the meta-iteration that begins with `state`: to collect, and to update."""
+    collect_key, update_key = jax.random.split(jax.random.fold_in(root, state.iteration))
+    return collect_key, update_key
+
+
+def learn_from(
+    algorithm: Algorithm, spec: Spec, state: Any, lives: Life | None, trials: Trial, key: Key
+) -> tuple[Progress, Metrics]:
+    """The second half of a meta-iteration: update, and measure what was collected."""
+    after, metrics = algorithm.update(state, trials, key)
+    episodes = episodes_per_round(algorithm.plan, spec)
+    return Progress(after, lives), round_returns(trials.rollouts, episodes) | metrics
 
 
 def _unless(

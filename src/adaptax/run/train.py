@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,12 +18,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..types import Algorithm, Benchmark, Streams, UserError, check_range
+from ..types import Algorithm, Benchmark, UserError, check_range
 from . import checkpoint
+from .cluster import Actors
 from .collect import Batched, streams_of
 from .iterate import Progress, begin, many, meta_iteration
 from .log import RunLog
 from .shard import mesh_of
+from .slices import Make, Sliced, Workers, pack
+from .workers import Processes
 
 ROWS = 200  # rows in metrics.jsonl of a run whose `log_every` is left open
 PIECE_SECONDS = 1.0  # how long Ctrl-C and the progress bar wait at most, once the speed is known
@@ -30,7 +34,8 @@ PIECE_SECONDS = 1.0  # how long Ctrl-C and the progress bar wait at most, once t
 
 @dataclass(frozen=True)
 class Settings:
-    """How to train; none of it changes what an iteration computes."""
+    """How to train; none of it changes what an iteration computes, except that each number of workers draws other
+    tasks."""
 
     iterations: int
     """Meta-iterations in all."""
@@ -40,6 +45,10 @@ class Settings:
     """How many seeds to train at once: seed, seed + 1, …"""
     devices: int = 1
     """Devices over which the tasks are spread."""
+    workers: int = 0
+    """Processes that each collect a slice of the tasks; 0: they are collected here."""
+    ray: str = ""
+    """Address of a Ray cluster that is to run the workers (local: one of this machine); empty: none."""
     log_every: int = 0
     """Meta-iterations per row of metrics; 0: a two-hundredth of them all."""
     checkpoint_seconds: float = 60.0
@@ -50,7 +59,7 @@ class Settings:
     def __post_init__(self) -> None:
         for name in ("iterations", "seeds", "devices"):
             check_range(name, getattr(self, name), 1)
-        for name in ("seed", "log_every", "checkpoint_seconds"):
+        for name in ("seed", "workers", "log_every", "checkpoint_seconds"):
             check_range(name, getattr(self, name), 0)
 
     @property
@@ -71,11 +80,39 @@ class Result(NamedTuple):
     stopped: bool
 
 
-def train(algorithm: Algorithm, benchmark: Benchmark, settings: Settings, directory: Path, *, resume: bool) -> Result:
-    """Train until `settings.iterations`, from the newest checkpoint in `directory` if `resume`."""
+def train(
+    algorithm: Algorithm,
+    benchmark: Benchmark,
+    settings: Settings,
+    directory: Path,
+    *,
+    resume: bool,
+    make: Make | None = None,
+) -> Result:
+    """Train until `settings.iterations`, from the newest checkpoint in `directory` if `resume`. `make` makes the
+    algorithm and the benchmark again in every worker (default: they get copies of these)."""
     _check(algorithm, benchmark, settings)
-    with mesh_of(settings.devices, algorithm.plan.tasks):
-        return _train(algorithm, benchmark, settings, directory, resume)
+    make = make or partial(_pair, algorithm, benchmark)
+    with mesh_of(settings.devices, algorithm.plan.tasks), _workers(settings, make) as workers:
+        return _train(algorithm, benchmark, settings, workers, directory, resume)
+
+
+def _pair(algorithm: Algorithm, benchmark: Benchmark) -> tuple[Algorithm, Benchmark]:
+    return algorithm, benchmark
+
+
+@contextmanager
+def _workers(settings: Settings, make: Make) -> Iterator[Workers | None]:
+    """The workers that collect; None: there are none."""
+    if not settings.workers:
+        yield None
+        return
+    packed = pack(make, settings.workers)
+    begun = Actors(settings.ray, packed, settings.workers) if settings.ray else Processes(packed, settings.workers)
+    try:
+        yield begun
+    finally:
+        begun.close()
 
 
 def _check(algorithm: Algorithm, benchmark: Benchmark, settings: Settings) -> None:
@@ -92,16 +129,31 @@ def _check(algorithm: Algorithm, benchmark: Benchmark, settings: Settings) -> No
     on_host = not isinstance(streams_of(benchmark.environment), Batched)
     if on_host and (settings.seeds > 1 or settings.devices > 1):
         raise UserError("a benchmark stepped on the host trains one seed on one device: leave out seeds and devices")
+    if settings.ray and not settings.workers:
+        raise UserError(f"say with workers how many slices the Ray cluster at {settings.ray} shall collect")
+    if settings.workers and (settings.seeds > 1 or settings.devices > 1):
+        raise UserError("workers collect for one seed on one device: leave out seeds and devices, or workers")
+    if settings.workers and plan.tasks % settings.workers:
+        raise UserError(f"tasks is {plan.tasks}, which {settings.workers} workers cannot share equally; use a multiple")
+    if settings.workers and plan.lifetime > plan.rounds:
+        raise UserError(
+            f"a lifetime of {plan.lifetime} rounds outlasts the {plan.rounds} of an iteration, and workers keep "
+            "nothing from one to the next: train it without workers"
+        )
 
 
-def _train(algorithm: Algorithm, benchmark: Benchmark, settings: Settings, directory: Path, resume: bool) -> Result:
-    iterate = meta_iteration(algorithm, benchmark)
+def _train(
+    algorithm: Algorithm,
+    benchmark: Benchmark,
+    settings: Settings,
+    workers: Workers | None,
+    directory: Path,
+    resume: bool,
+) -> Result:
     roots = root_keys(settings.seed, settings.seeds)
     start = jax.jit(lambda root: begin(algorithm, benchmark, root))
-    run = many(iterate, settings.row)
     if settings.seeds > 1:
-        start, run = jax.vmap(start), jax.vmap(run, in_axes=(0, 0, None))
-    run = jax.jit(run, donate_argnums=0)
+        start = jax.vmap(start)
     streams = streams_of(benchmark.environment)
     progress, done = start(roots), 0
     if failure := streams.failure():
@@ -119,7 +171,12 @@ def _train(algorithm: Algorithm, benchmark: Benchmark, settings: Settings, direc
     )
     with log, _interruptible() as interrupted:
         saved_at, saved = time.monotonic(), done
-        pieces = _pieces(run, progress, roots, done, settings, interrupted, streams)
+        if workers is None:
+            run, failed = _program(algorithm, benchmark, settings), streams.failure
+        else:
+            sliced = Sliced(algorithm, benchmark, workers, log.say)
+            run, failed = sliced.run, sliced.failure
+        pieces = _pieces(run, progress, roots, done, settings, interrupted, failed)
         for progress, done, row, failure in pieces:
             bad = _not_finite(row, done) if row else None
             if bad:
@@ -140,6 +197,14 @@ def _train(algorithm: Algorithm, benchmark: Benchmark, settings: Settings, direc
     return Result(progress.state, done, stopped=False)
 
 
+def _program(algorithm: Algorithm, benchmark: Benchmark, settings: Settings) -> Callable[..., Any]:
+    """Many meta-iterations as one program, over all seeds."""
+    run = many(meta_iteration(algorithm, benchmark), settings.row)
+    if settings.seeds > 1:
+        run = jax.vmap(run, in_axes=(0, 0, None))
+    return jax.jit(run, donate_argnums=0)
+
+
 def root_keys(seed: int, seeds: int) -> Any:
     """The root key of every seed: [seeds] keys, or a single one."""
     if seeds == 1:
@@ -154,7 +219,7 @@ def _pieces(
     done: int,
     settings: Settings,
     stop: Callable[[], bool],
-    streams: Streams,
+    failed: Callable[[], UserError | None],
 ) -> Iterator[tuple[Progress, int, dict[str, np.ndarray], UserError | None]]:
     """(progress, iterations done, metrics, how the host failed) after each piece; the metrics [n, …] come with the
     piece that completes a row and are empty otherwise. Rows end at multiples of `settings.row`, wherever the run was
@@ -171,7 +236,7 @@ def _pieces(
         if compiled:  # the first piece's time is mostly compilation
             length = max(1, int(PIECE_SECONDS / each))
         compiled = True
-        failure = streams.failure()
+        failure = failed()
         if failure:
             count = int(progress.state.iteration) - done
         done += count

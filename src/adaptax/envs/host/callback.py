@@ -37,6 +37,10 @@ class Host:
         self.name = name
         self._failure: UserError | None = None
 
+    def __reduce__(self) -> Any:
+        """A copy in another process has nothing behind it."""
+        return Host, (self.name,)
+
     def call(
         self, function: Callable[..., Any], shapes: Any, *arguments: Any, tasks: Task = None, steps: Array | None = None
     ) -> Any:

@@ -79,6 +79,10 @@ class GymnasiumStreams:
         self._resets = secrets.randbelow(2**30)  # so that no number of another process is taken for one of ours
         self.failed, self.failure = host.failed, host.failure
 
+    def __reduce__(self) -> Any:
+        """A copy in another process makes environments of its own."""
+        return GymnasiumStreams, (self.make, self.spec, self.sides, self.form, self._host)
+
     def first_streams(self, tasks: Task, keys: Key) -> tuple[Place, Array]:
         return self._begin(tasks, jnp.ones(keys.shape, bool), keys)
 
