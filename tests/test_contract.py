@@ -78,20 +78,19 @@ def unless_variant(name: str, *rest: Any) -> Any:
     return pytest.param(name, *rest, marks=[pytest.mark.slow] if slow else [])
 
 
-# Going on from a checkpoint is the loop's work: outside the whole suite, those whose state is more than parameters,
-# optimizer and iteration, and one on each benchmark.
-KEEPING = ("rl2", "gmps", "varibad", "pearl", "multitask-sac")
+# Going on from a checkpoint is the loop's work: outside the whole suite, one on each benchmark, and two whose state is
+# more than parameters, optimizer and iteration (rings).
+KEEPING = ("rl2", "pearl")
 
 
 def unless_usual(name: str, on: str, seeds: int) -> Any:
-    fast = name in KEEPING or (name, on) == ("maml", "bandit")
+    fast = name in KEEPING or (name, on) in (("maml", "bandit"), ("varibad", "bandit"))
     return unless_variant(name, on, seeds) if fast else pytest.param(name, on, seeds, marks=pytest.mark.slow)
 
 
 # On two devices: those whose update goes over the tasks in a way of its own; the others share `mean_gradient`.
 ON_DEVICES = [
-    pytest.param(name, marks=[] if name in ("rl2", "maml", "maml-trpo", "gmps", "varibad") else [pytest.mark.slow])
-    for name in ALGORITHMS
+    pytest.param(name, marks=[] if name in ("rl2", "maml", "maml-trpo") else [pytest.mark.slow]) for name in ALGORITHMS
 ]
 # Operation by operation a second-order update takes a minute: the fastest, and all in the whole suite.
 UNCOMPILED = [pytest.param(name, marks=[] if name == "rl2" else [pytest.mark.slow]) for name in ALGORITHMS]

@@ -68,8 +68,8 @@ SETTINGS: dict[str, tuple[int, dict[str, Any]]] = {  # iterations and hyper-para
     "hyperx": (400, {**_BELIEF, "anneal": 300, "novelty_weight": 0.1, "surprise_weight": 0.1}),
     "reptile": (60, {"tasks": 16, "streams": 10, "hidden": (16,), "inner_steps": 2, "step_size": 0.1}),
 }
-# Variants by a value of an algorithm that is probed anyway: only in the whole suite.
-SLOW = ("fomaml", "anil", "meta-sgd", "boil", "e-maml", "cavia", "hyperx")
+# Only in the whole suite: variants by a value of an algorithm that is probed anyway, and those that compile longest.
+SLOW = ("fomaml", "anil", "meta-sgd", "boil", "e-maml", "cavia", "hyperx", "gmps", "mmaml", "task-model")
 FINITE = ("maesn", "gmps")  # algorithms that keep something of every task of a finite training set
 # The probe that decides; the others only in the whole suite.
 ONE_OF = {
