@@ -17,7 +17,7 @@ COMMON = {
     "minibatches": 32,
 }
 LSTM = {**COMMON, "network": "lstm", "tasks": 1024, "learning_rate": 3e-3, "trace": 0.3, "entropy": 0.03}
-# A transformer in place of the LSTM, all else the same, stops exploring at once and ends where greedy agents do (392).
+# A transformer in place of the LSTM, all else the same, stops exploring at once (docs/algorithms/rl2.md).
 TRANSFORMER = {
     **COMMON,
     "network": "transformer",

@@ -58,11 +58,11 @@ STRATEGIES: dict[str, dict[str, str]] = {
         "known-goal": "adaptax.strategies.treasure:KnownTreasure",
     },
     "cart-pole": {"random": "adaptax.strategies.random_actions:RandomActions"},
-    "pendulum": {"random": "adaptax.strategies.random_actions:UniformActions"},
+    "pendulum": {"random": "adaptax.strategies.random_actions:RandomActions"},
     "tabular-mdp": {
         "random": "adaptax.strategies.tabular_mdp:RandomActions",
         "posterior-sampling": "adaptax.strategies.tabular_mdp:posterior_sampling",
         "known-mdp": "adaptax.strategies.tabular_mdp:KnownProcess",
     },
-    **{name: {"random": "adaptax.strategies.random_actions:UniformActions"} for name in _ROBOTS},
+    **{name: {"random": "adaptax.strategies.random_actions:RandomActions"} for name in _ROBOTS},
 }

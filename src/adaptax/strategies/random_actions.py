@@ -14,7 +14,7 @@ from adaptax.types import Array, Decision, Key, Params, Rollout, Spec, Timestep
 
 @dataclass(frozen=True)
 class RandomActions:
-    """A uniformly random action at every step."""
+    """A uniformly random action at every step, of a finite set or of a bounded box."""
 
     spec: Spec
     informed: ClassVar[bool] = False
@@ -28,31 +28,10 @@ class RandomActions:
     def act(
         self, params: Params, adapted: tuple[()], memory: tuple[()], timestep: Timestep, key: Key
     ) -> tuple[Decision, tuple[()]]:
-        return Decision(jax.random.randint(key, (), 0, gymnasium.spaces.flatdim(self.spec.action_space), jnp.int32)), ()
-
-    def adapt(self, params: Params, adapted: tuple[()], rollout: Rollout, key: Key) -> tuple[()]:
-        return adapted
-
-
-@dataclass(frozen=True)
-class UniformActions:
-    """An action drawn uniformly from a bounded box at every step."""
-
-    spec: Spec
-    informed: ClassVar[bool] = False
-
-    def begin(self, params: Params, key: Key, index: Array) -> tuple[()]:
-        return ()
-
-    def start(self, params: Params) -> tuple[()]:
-        return ()
-
-    def act(
-        self, params: Params, adapted: tuple[()], memory: tuple[()], timestep: Timestep, key: Key
-    ) -> tuple[Decision, tuple[()]]:
-        box = self.spec.action_space
-        assert isinstance(box, gymnasium.spaces.Box)
-        return Decision(jax.random.uniform(key, box.shape, jnp.float32, box.low, box.high)), ()
+        space = self.spec.action_space
+        if isinstance(space, gymnasium.spaces.Box):
+            return Decision(jax.random.uniform(key, space.shape, jnp.float32, space.low, space.high)), ()
+        return Decision(jax.random.randint(key, (), 0, gymnasium.spaces.flatdim(space), jnp.int32)), ()
 
     def adapt(self, params: Params, adapted: tuple[()], rollout: Rollout, key: Key) -> tuple[()]:
         return adapted

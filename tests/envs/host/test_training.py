@@ -14,7 +14,7 @@ import adaptax
 from adaptax import cli, registry
 from adaptax.report import read_evaluation
 from adaptax.run.collect import collect, streams_of
-from adaptax.strategies.random_actions import UniformActions
+from adaptax.strategies.random_actions import RandomActions
 from adaptax.types import Plan
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -61,7 +61,7 @@ def test_the_simulator_in_the_documentation_works() -> None:
     exec(code, names)
     on, plan = names["kites"], Plan(tasks=2, rounds=1, streams=2, steps=25, lifetime=1)
     streams = streams_of(on.environment)
-    run = jax.jit(lambda key: collect(UniformActions(on.spec), streams, on.train, plan, (), None, key)[0::2])
+    run = jax.jit(lambda key: collect(RandomActions(on.spec), streams, on.train, plan, (), None, key)[0::2])
     trials, tasks = run(jax.random.key(1))
     assert streams.failure() is None
     rollouts = trials.rollouts
