@@ -3,7 +3,7 @@
 Meta-trained on the 80 published training goals and judged on the 20 others: 20 episodes with the policy's mean action,
 z from the prior in the first five and from the agent's own transitions after, sparse reward. Beside it PEARL with
 `deterministic` z (the paper's ablation), trained alike. Networks, batches and gradient steps are smaller than the
-published ones (`registry.DEFAULTS`), so that a seed takes minutes.
+published ones (`defaults.DEFAULTS`), so that a seed takes minutes.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Off-policy RL² from few environment steps: `python benchmarks/rl2_off_policy.py`.
 
 `rl2-dqn` on bandits of 10 pulls and 5 arms and on GridNavi with all 21 goals, `rl2-sac` on 2-D navigation, each with
-the defaults of its pair (`registry.DEFAULTS`), judged at a few points of its training. `--only NAME …` runs some of the
+the defaults of its pair (`defaults.DEFAULTS`), judged at a few points of its training. `--only NAME …` runs some of the
 three; each has a result file of its own. Agents are judged while they train, so there is no `--evaluate-only`.
 """
 

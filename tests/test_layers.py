@@ -34,7 +34,19 @@ MAY_IMPORT = {
     "render": {"report"},
 }
 # Only these know names, and put the layers together.
-KNOW_NAMES = {"__init__", "__main__", "api", "cli", "filming", "judging", "provenance", "published", "registry", "runs"}
+KNOW_NAMES = {
+    "__init__",
+    "__main__",
+    "api",
+    "cli",
+    "defaults",
+    "filming",
+    "judging",
+    "provenance",
+    "published",
+    "registry",
+    "runs",
+}
 
 # Report reads result files on a machine that need not have any of these.
 NOT_IN_REPORT = {"jax", "jaxlib", "optax", "gymnasium", "equinox", "tyro", "tensorboardX", "safetensors"}

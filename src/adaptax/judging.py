@@ -53,6 +53,7 @@ def evaluate_run(trained: Trained, directory: Path, split: str, protocol: Protoc
     arrays: dict[str, np.ndarray] = {
         "returns": np.stack([e.returns for e in judged]),
         "success": np.stack([e.success for e in judged]),
+        "final_success": np.stack([e.final_success for e in judged]),
         "entropy": np.stack([e.entropy for e in judged]),
         "trajectories_first": np.stack([e.first for e in judged]),
         **{f"task_{name}": value for name, value in task_fields(judged[0].tasks).items()},

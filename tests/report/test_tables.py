@@ -1,3 +1,6 @@
+from dataclasses import replace
+
+import numpy as np
 import pytest
 from report import synthetic
 
@@ -107,3 +110,16 @@ def test_success_in_per_cent(tmp_path):
     table = success_table(run.evaluations)
     assert table is not None
     assert table.rows == (("rl2", "0", "50.00", "100.0", "100.0"),)
+
+
+def test_success_in_the_last_step_has_a_row_where_it_is_another(tmp_path):
+    run = read_run(synthetic.grid_run(tmp_path / "run"))
+    (same,) = run.evaluations
+    assert success_table([replace(same, final_success=same.success)]) == success_table([same])
+    final = same.success * np.array([0.0, 1.0, 0.0, 0.25])
+    table = success_table([replace(same, final_success=final)])
+    assert table is not None
+    assert table.rows == (
+        ("rl2, any step", "0", "50.00", "100.0", "100.0"),
+        ("rl2, last step", "0", "50.00", "0", "25.00"),
+    )

@@ -38,7 +38,7 @@ class Till:
 
     def step(self, task: Pay, state: Any, action: Any, key: Any) -> Any:
         clock = state + 1
-        success = (clock == 2) & (task.length > 2)  # on the way, not at the end: any step counts
+        success = (clock == 2) & (task.length > 2) | (clock == HORIZON)  # on the way, and at the end of the longest
         return clock, Outcome(clock, task.value + action, clock >= task.length, success=success)
 
 
@@ -97,6 +97,7 @@ def test_the_first_episodes_count_however_many_fit() -> None:
         expected = (np.array([1.0, 2.0, 5.0]) + 10 * r) * steps
         np.testing.assert_allclose(result.returns[:, r], np.broadcast_to(expected[:, None, None], (3, 2, 3)))
     np.testing.assert_array_equal(result.success[:, 0, 0], [[0, 0, 0], [1, 1, 1], [1, 1, 1]])
+    np.testing.assert_array_equal(result.final_success[:, 0, 0], [[0, 0, 0], [0, 0, 0], [1, 1, 1]])
 
 
 def test_random_streams_of_different_length_are_not_biased() -> None:

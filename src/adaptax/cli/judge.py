@@ -177,18 +177,23 @@ def adaptation_table(judged: Any, config: Any) -> Table:
         command="",
         returns=judged.returns[None].astype(np.float64),
         success=judged.success[None].astype(np.float64),
+        final_success=judged.final_success[None].astype(np.float64),
         task={},
     )
-    returns, success = over_seeds(as_read.curve()), as_read.success_curve()
-    reached = None if success is None else over_seeds(100 * success)
+    returns, final = over_seeds(as_read.curve()), as_read.final_success_curve()
+    shares = {
+        "success in %" if final is None else "success in %, any step": as_read.success_curve(),
+        "last step": final,
+    }
+    reached = {name: over_seeds(100 * share) for name, share in shares.items() if share is not None}
     rows = []
     for k in chosen_points(as_read.points, 12):
         cells = [number(float(returns.mean[k]), float(returns.half[k]))]
-        cells += [] if reached is None else [number(float(reached.mean[k]), float(reached.half[k]))]
+        cells += [number(float(share.mean[k]), float(share.half[k])) for share in reached.values()]
         rows.append((as_read.point_labels()[k], *cells))
     total = as_read.totals()
     if total is not None:
         interval = over_seeds(total)
-        blank = [] if reached is None else [""]
+        blank = [""] * len(reached)
         rows.append(("total per trial", number(float(interval.mean), float(interval.half)), *blank))
-    return Table(("", "return", *(("success in %",) if reached is not None else ())), tuple(rows))
+    return Table(("", "return", *reached), tuple(rows))

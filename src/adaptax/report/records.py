@@ -56,12 +56,13 @@ class Evaluation:
     published: tuple[Published, ...]
     command: str
     returns: Floats  # [S, N, R, B, E]
-    success: Floats | None  # [S, N, R, B, E]
+    success: Floats | None  # [S, N, R, B, E]: in any step of the episode
     task: Mapping[str, NDArray[Any]]  # field → [N, …]
     trajectories: Floats | None = None  # [S, n, R, b, T, D]
     trajectories_first: NDArray[np.bool_] | None = None  # [S, n, R, b, T]
     entropy: Floats | None = None  # [S, N, R, B, E], NaN where the agent stores no log-probabilities
     beliefs: Floats | None = None  # [S, n, R, b, T, H, W]: what the agent expected of every place of a grid
+    final_success: Floats | None = None  # [S, N, R, B, E]: in the episode's last step
 
     @property
     def rounds(self) -> int:
@@ -89,6 +90,14 @@ class Evaluation:
         if self.success is None or not np.nansum(self.success) > 0:
             return None
         return _by_point(self.success)
+
+    def final_success_curve(self) -> Floats | None:
+        """The share of episodes whose last step was a success [S, N, K]; None where it is not known, or where every
+        episode with a success also ends with one."""
+        final, curve = self.final_success, self.success_curve()
+        if final is None or curve is None or np.array_equal(final, self.success, equal_nan=True):
+            return None
+        return _by_point(final)
 
     def entropy_curve(self) -> Floats | None:
         """The policy's entropy in nats along the adaptation curve [S, N, K]; None where it is not known."""

@@ -123,14 +123,15 @@ def sources(evaluations: Sequence[Evaluation]) -> str:
 
 
 def success_table(evaluations: Sequence[Evaluation], labels: Sequence[str] = (), limit: int = 6) -> Table | None:
-    """Success rates in per cent along the adaptation curve; None when no evaluation knows success."""
+    """Shares of episodes in per cent, along the adaptation curve, that had a success in any step and, where that is
+    another share, in the last; None when no evaluation knows success."""
     longest = max(evaluations, key=lambda e: e.points)
     shown = chosen_points(longest.points, limit)
     rows = []
     for evaluation, label in zip(evaluations, labels or [e.algorithm for e in evaluations], strict=True):
-        curve = evaluation.success_curve()
-        if curve is not None:
-            rows.append((label, *_cells(over_seeds(100 * curve), shown)))
+        curve, final = evaluation.success_curve(), evaluation.final_success_curve()
+        named = ((label if final is None else f"{label}, any step", curve), (f"{label}, last step", final))
+        rows += [(name, *_cells(over_seeds(100 * c), shown)) for name, c in named if c is not None]
     header = ("", *(longest.point_labels()[k] for k in shown))
     return Table(header, tuple(rows)) if rows else None
 

@@ -19,9 +19,9 @@ CHUNK_STEPS = 4_000_000  # environment steps collected at once: bounds memory
 
 
 class Evaluation(NamedTuple):
-    """returns, success, entropy: float32 [N, R, B, E] of the first E episodes of each round (success: 1 if any of the
-    episode's steps was one). tasks: a pytree [N, …]. observations [n, R, b, T, …] and first [n, R, b, T] of a few
-    streams.
+    """returns, success, final_success, entropy: float32 [N, R, B, E] of the first E episodes of each round (success: 1
+    if any of the episode's steps was one; final_success: 1 if its last step was). tasks: a pytree [N, …]. observations
+    [n, R, b, T, …] and first [n, R, b, T] of a few streams.
 
     entropy is the mean over an episode's steps of −log π(a), from the log-probability that the agent stored with each
     action, in nats; NaN where it stores none. Its expectation at a step is the entropy of the policy there, so it
@@ -33,6 +33,7 @@ class Evaluation(NamedTuple):
 
     returns: np.ndarray
     success: np.ndarray
+    final_success: np.ndarray
     tasks: Task
     observations: np.ndarray
     first: np.ndarray
@@ -97,9 +98,9 @@ def evaluate(agent: Agent, benchmark: Benchmark, tasks: Tasks, params: Any, prot
         parts.append(jax.device_get(part))
         if failure := streams.failure():
             raise failure
-    returns, success, entropy = (np.concatenate([p[k] for p in parts])[: protocol.tasks] for k in range(3))
-    _, _, _, observations, first, beliefs = parts[0]
-    return Evaluation(returns, success, jax.device_get(chosen), observations, first, entropy, beliefs)
+    *each_episode, entropy = (np.concatenate([p[k] for p in parts])[: protocol.tasks] for k in range(4))
+    observations, first, beliefs = parts[0][4:]
+    return Evaluation(*each_episode, jax.device_get(chosen), observations, first, entropy, beliefs)
 
 
 def _keys(seed: int) -> tuple[Key, Key]:
@@ -164,13 +165,16 @@ def _chunk(
     trials, _, _ = collect(agent, streams, Given(tasks), plan, params, None, key)
     rollouts: Rollout = trials.rollouts
     returns = episode_sums(rollouts.reward, rollouts, protocol.episodes)
-    reached = episode_sums(rollouts.success.astype(jnp.float32), rollouts, protocol.episodes)
+    reached = rollouts.success.astype(jnp.float32)
+    success = jnp.minimum(episode_sums(reached, rollouts, protocol.episodes), 1.0)
+    ends = rollouts.terminated | rollouts.truncated
+    final = episode_sums(reached * ends, rollouts, protocol.episodes)
     kept = rollouts.timestep, rollouts.decision.extras
     timestep, extras = jax.tree.map(lambda x: x[:shown, :, : protocol.shown_streams], kept)
     believed = getattr(agent, "believed", None)
     beliefs = None if believed is None else believed(params, extras, jax.random.fold_in(key, 0))
     entropy = _entropy(rollouts, protocol.episodes)
-    return returns, jnp.minimum(reached, 1.0), entropy, timestep.observation, timestep.first, beliefs
+    return returns, success, final, entropy, timestep.observation, timestep.first, beliefs
 
 
 def _entropy(rollouts: Rollout, episodes: int) -> Array:
