@@ -19,6 +19,7 @@ from .run import evaluate as evaluator
 from .run.evaluate import Evaluation
 from .run.iterate import begin
 from .run.live import LiveAgent, saved_details
+from .run.metaworld import MetaWorldAgent
 from .run.spaces import Side, Sides
 from .run.train import Settings, root_keys
 from .runs import name_algorithm, name_benchmark, read_config, restore_algorithm, run
@@ -97,6 +98,14 @@ class Trained(NamedTuple):
         spec, sides = self.benchmark.spec, _sides(environment)
         live = LiveAgent(self.algorithm, self.params, spec, protocol, environment, identity, sides)
         return live if adapted is None else live.restore(adapted)
+
+    def meta_world_agent(self, environments: int, *, adaptation_episodes: int = 10, seed: int = 0) -> MetaWorldAgent:
+        """This agent for `metaworld.evaluation.metalearning_evaluation`, on a vector of so many environments. What
+        that function counts as success is its own affair: `evaluate` counts the same for every benchmark."""
+        check_range("adaptation_episodes", adaptation_episodes, 1)
+        remembers = self.algorithm.plan.lifetime == 1
+        shape = (1, adaptation_episodes) if remembers else (adaptation_episodes, 1)
+        return MetaWorldAgent(self.agent(streams=shape[0], episodes=shape[1], seed=seed), environments, remembers)
 
     def render(
         self,

@@ -98,9 +98,9 @@ def evaluate(agent: Agent, benchmark: Benchmark, tasks: Tasks, params: Any, prot
         parts.append(jax.device_get(part))
         if failure := streams.failure():
             raise failure
-    *each_episode, entropy = (np.concatenate([p[k] for p in parts])[: protocol.tasks] for k in range(4))
+    returns, success, final, entropy = (np.concatenate([p[k] for p in parts])[: protocol.tasks] for k in range(4))
     observations, first, beliefs = parts[0][4:]
-    return Evaluation(*each_episode, jax.device_get(chosen), observations, first, entropy, beliefs)
+    return Evaluation(returns, success, final, jax.device_get(chosen), observations, first, entropy, beliefs)
 
 
 def _keys(seed: int) -> tuple[Key, Key]:

@@ -8,10 +8,11 @@ after the last of them the agent adapts on them all.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import jax
 import numpy as np
@@ -37,26 +38,10 @@ from . import checkpoint
 from .evaluate import Protocol, check_context, life_key
 from .frozen import Frozen, FrozenState
 from .keys import birth_keys, life_keys, round_keys
-from .seen import Counts, Standing, apart, nothing_seen, rollout_of, stacked, write
+from .seen import Counts, Episode, Standing, apart, nothing_seen, rollout_of, stacked, write
 from .spaces import NO_SIDES, Sides, check_environment, executed, perceived
 
 FILE = "file of an adapted agent"
-
-
-class Episode(NamedTuple):
-    """What happened in one episode."""
-
-    total: float
-    """The sum of its rewards."""
-    steps: int
-    end: str
-    """terminated; truncated, also at the horizon of training; or cut, where its round's steps were used up."""
-    success: bool
-    """Whether a step of it was one: `info["success"]` or `info["is_success"]`."""
-    round: int
-    """How often the agent had adapted before it."""
-    adapted: bool
-    """Whether the agent adapted after it."""
 
 
 class LiveAgent:
@@ -204,6 +189,17 @@ class LiveAgent:
     ) -> tuple[Any, FrozenState]:
         """Act as the agent does now, without adapting: see `run.frozen.Frozen.predict`."""
         return self._frozen.predict(self._adapted, observation, state, episode_start, deterministic, reward)
+
+    def as_it_stands(self) -> FrozenState:
+        """The state from which `predict` goes on where the first stream's last step left off."""
+        return FrozenState(stacked(self._memories[:1]), self._actions[:1].copy())
+
+    def twin(self, seed: int) -> Self:
+        """Another agent, at the beginning of a life that is drawn from `seed`. What was compiled is shared."""
+        twin = copy(self)
+        twin.protocol = replace(self.protocol, seed=seed)
+        twin._begin_life(Counts())
+        return twin
 
     # --- files ---
 

@@ -23,6 +23,22 @@ class Seen(NamedTuple):
     next_observation: Any
 
 
+class Episode(NamedTuple):
+    """What happened in one episode."""
+
+    total: float
+    """The sum of its rewards."""
+    steps: int
+    end: str
+    """terminated; truncated, also at the horizon of training; or cut, where its round's steps were used up."""
+    success: bool
+    """Whether a step of it was one: `info["success"]` or `info["is_success"]`."""
+    round: int
+    """How often the agent had adapted before it."""
+    adapted: bool
+    """Whether the agent adapted after it."""
+
+
 class Counts(NamedTuple):
     """Where the agent stands."""
 

@@ -174,7 +174,7 @@ def _short_reset() -> Iterator[None]:
     from metaworld.sawyer_xyz_env import SawyerXYZEnv
 
     whole = SawyerXYZEnv._reset_hand
-    SawyerXYZEnv._reset_hand = lambda robot, steps=1: whole(robot, 1)
+    SawyerXYZEnv._reset_hand = lambda self, steps=1: whole(self, 1)
     try:
         yield
     finally:
