@@ -1,7 +1,8 @@
 """The speed of a whole meta-iteration, in the jobs of `adaptax bench`: `python benchmarks/speed.py`.
 
 Each job runs in a process of its own, with as many devices as it names, several times; the median run is kept. `--only
-NAME …` measures the jobs of some algorithms; `simulator` is MuJoCo in the collector (`simulator.py`).
+NAME …` measures the jobs of some algorithms; `simulator` is MuJoCo in the collector (`simulator.py`), `meta-world` is
+ML10 with worker processes (`meta_world_rate.py`, needs `[metaworld]`).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ TARGETS = {
     "pearl": (8, "speed_pearl_sparse_navigation"),
 }
 SHARE = 0.85  # of the bare simulator's rate
+META_WORLD, META_WORLD_PEER = 5_000, ("Meta-World in one process, another machine", 3_300.0)
 BY_GRADIENT_STEPS = ("pearl",)  # whose rate is that of gradient steps, not of environment steps
 PEERS = {
     "maml": ("PyTorch MAML-RL, TRPO outer step, another machine", 1_400.0),
@@ -78,15 +80,50 @@ def simulator() -> None:
     print(f"{title}: {value:,.0f} steps/s, {result['note']} (shares {', '.join(f'{s:.3f}' for s in shares)})")
 
 
+def meta_world() -> None:
+    """Training on ML10 with two workers, beside one process; they take turns."""
+    import meta_world_rate as job
+
+    def once(workers: int) -> float:
+        given = [sys.executable, job.__file__, "--workers", str(workers)]
+        done = subprocess.run(given, capture_output=True, text=True, check=True)
+        return json.loads(done.stdout.splitlines()[-1])["steps_per_second"]
+
+    workers = 2
+    pairs = [(once(workers), once(0)) for _ in range(REPEATS)]
+    rates, alone = ([pair[k] for pair in pairs] for k in range(2))
+    value, steps = statistics.median(rates), 2 * job.TASKS * job.STREAMS * 500
+    title = f"Meta-World ML10, training with {workers} worker processes"
+    result = document(
+        "speed_meta_world",
+        title,
+        "environment steps/s",
+        None,
+        seeds=[0],
+        tasks=job.TASKS,
+        steps=steps,
+        seconds=steps / value,
+        note=f"{value / statistics.median(alone):.2f} times the rate of one process here",
+        published=META_WORLD_PEER[1],
+        source=META_WORLD_PEER[0],
+        bounds=[("one process here", statistics.median(alone))],
+    )
+    result |= {"value": value, "per_seed": rates, "ci95": (max(rates) - min(rates)) / 2}
+    result |= {"target": f">= {META_WORLD}", "met": value >= META_WORLD}
+    write({**result, "details": {"alone": alone}})
+    print(f"{title}: {value:,.0f} steps/s (one process: {', '.join(f'{rate:,.0f}' for rate in alone)})")
+
+
 def main() -> None:
     from adaptax.run.bench import JOBS
 
-    names = [*TARGETS, "simulator"]
+    hosted = {"simulator": simulator, "meta-world": meta_world}
+    names = [*TARGETS, *hosted]
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", nargs="+", choices=names, default=names, help="some of them")
     chosen_jobs = parser.parse_args().only
-    if "simulator" in chosen_jobs:
-        simulator()
+    for name in [name for name in hosted if name in chosen_jobs]:
+        hosted[name]()
     for index, job in enumerate(JOBS):
         if job.algorithm not in chosen_jobs:
             continue

@@ -1,0 +1,119 @@
+"""Meta-World's ML1-reach: `python benchmarks/meta_world.py` (needs `[metaworld]`).
+
+MAML-TRPO, which adapts by gradients between rounds of ten episodes, and RL², whose memory goes through ten episodes,
+trained on the 50 goals and judged on the 50 others: the share of episodes with a success in any step, which is the
+published measure, and in the last step, by the episodes that were lived on the goal before. Episodes have 150 steps, as
+in the first version of Meta-World. The published agents had 2 M to 300 M steps; these have 4.5 M.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from typing import Any, NamedTuple
+
+import common
+import numpy as np
+from common import RUNS, arguments, document, row, seeds_of, write
+
+from adaptax.run.evaluate import Protocol, evaluate
+
+ON, SETTINGS = "metaworld-ml1", {"family": "reach-v3", "horizon": 150}
+TASKS = 50
+
+
+class Agent(NamedTuple):
+    """What is trained, on how many episodes a trial, for how many meta-iterations, and how it is judged. `after` are
+    the rounds or the episodes that are tabled."""
+
+    algorithm: str
+    episodes: int
+    iterations: int
+    judged: dict[str, int]
+    hyperparameters: dict[str, Any]
+    after: tuple[int, ...]
+
+
+AGENTS = {
+    "MAML-TRPO": Agent(
+        "maml-trpo",
+        1,
+        150,
+        {"rounds": 3, "streams": 10},
+        {"tasks": 10, "streams": 10, "hidden": (64, 64), "step_size": 0.1},
+        (0, 1, 2),
+    ),
+    "RL²": Agent(
+        "rl2",
+        10,
+        300,
+        {"episodes": 10},
+        {"tasks": 10, "minibatches": 5, "hidden": 128, "epochs": 5, "learning_rate": 5e-4, "entropy": 5e-3},
+        (0, 1, 4, 9),
+    ),
+}
+
+
+class Judged(NamedTuple):
+    """[seeds, tasks, points]: by round, or by episode of a trial."""
+
+    returns: np.ndarray
+    success: np.ndarray
+    final: np.ndarray
+    seconds: list[float]
+    steps: int
+
+
+def judged(label: str, options: Any) -> Judged:
+    agent = AGENTS[label]
+    found, seconds, steps = [], [], 0
+    for seed in seeds_of(options):
+        given = {"settings": {**SETTINGS, "episodes": agent.episodes}, "hyperparameters": agent.hyperparameters}
+        out, iterations = RUNS / f"meta-world-{agent.algorithm}-seed{seed}", options.iterations or agent.iterations
+        trained, last = common.trained(out, agent.algorithm, ON, options, iterations, seed, **given)
+        protocol = Protocol(tasks=TASKS, seed=1, **agent.judged)
+        result = evaluate(trained.algorithm, trained.benchmark, trained.benchmark.test, trained.params, protocol)
+        # Mean over streams; rounds or episodes are the points.
+        found.append([x.astype(np.float64).mean(axis=2).reshape(TASKS, -1) for x in result[:3]])
+        seconds.append(last["seconds"])
+        steps = last["environment_steps"]
+    return Judged(*(np.stack(each) for each in zip(*found, strict=True)), seconds, steps)
+
+
+def rows_of(label: str, found: Judged) -> list[dict[str, Any]]:
+    agent, rows = AGENTS[label], []
+    each = agent.judged.get("streams", 1)  # episodes before one point and the next
+    for k in agent.after:
+        after = f"{label}, {k * each} episodes before"
+        rows.append(row(f"{after}: success in any step, %", 100 * found.success[:, :, k]))
+        rows.append(row(f"{after}: success in the last step, %", 100 * found.final[:, :, k]))
+        rows.append(row(f"{after}: return", found.returns[:, :, k]))
+    last = agent.after[-1]
+    gain = row(f"{label}: gain in success in any step, %", 100 * (found.success[:, :, last] - found.success[:, :, 0]))
+    return [*rows, {**gain, "target": "> 0", "met": gain["value"] - gain["ci95"] > 0}]
+
+
+def main() -> None:
+    parser = arguments(__doc__ or "", seeds=1)
+    parser.add_argument("--only", nargs="+", choices=list(AGENTS), default=list(AGENTS), metavar="NAME")
+    options = parser.parse_args()
+    command = shlex.join(["python", *sys.argv])
+    for label in options.only:
+        found = judged(label, options)
+        result = document(
+            f"meta_world_{AGENTS[label].algorithm.replace('-', '_')}",
+            f"{label}, Meta-World ML1-reach, 50 unseen goals",
+            "success in any step, %",
+            100 * found.success[:, :, AGENTS[label].after[-1]],
+            seeds=seeds_of(options),
+            tasks=TASKS,
+            steps=found.steps,
+            seconds=float(np.mean(found.seconds)),
+            note="episodes of 150 steps; a policy that does not adapt reaches some goals, too",
+        )
+        curves = {name: getattr(found, name).mean(axis=1).round(4).tolist() for name in ("returns", "success", "final")}
+        write({**result, "command": command, "rows": rows_of(label, found), "details": curves})
+
+
+if __name__ == "__main__":
+    main()
