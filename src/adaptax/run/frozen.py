@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from copy import copy
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import gymnasium
 import jax
@@ -32,6 +33,12 @@ class Frozen:
         self._steps = 0
         self._reads_reward: bool | None = None
         self._act = jax.jit(partial(_act_streams, agent), static_argnames="deterministic")
+
+    def twin(self, key: Key) -> Self:
+        """Another one, whose draws come from `key`; what was compiled is shared."""
+        twin = copy(self)
+        twin._key, twin._steps = key, 0
+        return twin
 
     def predict(
         self,

@@ -73,7 +73,7 @@ class LiveAgent:
         self._context = agent.plan.context if isinstance(agent, Algorithm) else None
         self._act, self._adapt = jax.jit(partial(_act, agent)), jax.jit(agent.adapt)
         self._decision = None
-        self._frozen = Frozen(agent, params, spec, jax.random.fold_in(life_key(protocol.seed), 2**32 - 1), sides)
+        self._frozen = Frozen(agent, params, spec, _frozen_key(protocol.seed), sides)
         self._begin_life(Counts())
 
     # --- what it is ---
@@ -197,7 +197,7 @@ class LiveAgent:
     def twin(self, seed: int) -> Self:
         """Another agent, at the beginning of a life that is drawn from `seed`. What was compiled is shared."""
         twin = copy(self)
-        twin.protocol = replace(self.protocol, seed=seed)
+        twin.protocol, twin._frozen = replace(self.protocol, seed=seed), self._frozen.twin(_frozen_key(seed))
         twin._begin_life(Counts())
         return twin
 
@@ -307,6 +307,10 @@ def _keys(plan: Plan, key: Key) -> tuple[Array, Key]:
 def saved_details(path: str | Path) -> dict[str, Any]:
     """What a file of `LiveAgent.save` says of the agent, without its arrays."""
     return checkpoint.read_details(Path(path), FILE)
+
+
+def _frozen_key(seed: int) -> Key:
+    return jax.random.fold_in(life_key(seed), 2**32 - 1)
 
 
 def _shape(protocol: Protocol) -> dict[str, int]:
