@@ -105,7 +105,12 @@ def test_hyperparameter_tables_show_the_defaults(algorithm: str) -> None:
     assert rows == {field.name: str(field.default) for field in fields(build) if field.name != "spec"}
 
 
-@pytest.mark.parametrize("benchmark", registry.BENCHMARKS)
+MANY_FAMILIES = ("metaworld-ml10", "metaworld-ml45")  # whose goals take seconds to draw
+
+
+@pytest.mark.parametrize(
+    "benchmark", [pytest.param(b, marks=[pytest.mark.slow] * (b in MANY_FAMILIES)) for b in registry.BENCHMARKS]
+)
 def test_every_benchmark_has_its_settings_and_strategies_described(benchmark: str) -> None:
     text = (ROOT / "docs" / "benchmarks.md").read_text("utf-8")
     sections = dict(re.findall(r"^## `([\w-]+)`\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL))

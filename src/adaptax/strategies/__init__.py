@@ -13,6 +13,7 @@ _BANDITS = {
 _ROBOTS = (
     *("half-cheetah-velocity", "half-cheetah-direction", "ant-velocity", "ant-direction", "ant-goal"),
     *("humanoid-direction", "walker-params", "hopper-params"),
+    *("metaworld-ml1", "metaworld-ml10", "metaworld-ml45"),
 )
 
 # Reference strategies of each benchmark, each a function of the Spec.
