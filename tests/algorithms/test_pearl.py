@@ -216,6 +216,11 @@ def test_a_latent_lasts_an_episode() -> None:
     np.testing.assert_array_equal(algorithm.belief(early).mean, 0)
     later = algorithm.adapt(params, early, jax.tree.map(lambda x: x[0, 1:], rollouts), key)
     assert int(later.episodes) == 2
+    patient = replace(algorithm, judged_exploration=3)  # on new tasks, not in training
+    np.testing.assert_array_equal(patient.belief(later).mean, 0)
+    np.testing.assert_array_equal(
+        patient.belief(later._replace(judged=jnp.asarray(False))).mean, algorithm.belief(later).mean
+    )
     both = jax.tree.map(lambda x: x[0], rollouts)
     at_once = algorithm.adapt(params, adapted, both, key)
     read = algorithm._read(both).reshape(-1, 5)

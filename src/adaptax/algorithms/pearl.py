@@ -88,7 +88,9 @@ class PEARL:
     steps: int = 0
     """Environment steps per stream and round; 0: one full-length episode."""
     exploration: int = 2
-    """Episodes on a task until which latents are drawn from the prior."""
+    """Episodes on a training task until which latents are drawn from the prior."""
+    judged_exploration: int = 0
+    """The same on a new task; 0: as many."""
     latent: int = 5
     """Z: size of z."""
     encoder_hidden: tuple[int, ...] = (200, 200, 200)
@@ -127,7 +129,7 @@ class PEARL:
     def __post_init__(self) -> None:
         for name in ("tasks", "rounds", "streams", "latent", "gradient_steps", "meta_batch", "batch", "context"):
             check_range(name, getattr(self, name), 1)
-        for name in ("steps", "exploration", "prior_weight", "mean_weight", "log_std_weight"):
+        for name in ("steps", "exploration", "judged_exploration", "prior_weight", "mean_weight", "log_std_weight"):
             check_range(name, getattr(self, name), 0)
         for name in ("reward_scale", "learning_rate", "target_rate"):
             check_range(name, getattr(self, name), 0, above=True)
@@ -192,7 +194,8 @@ class PEARL:
 
     def belief(self, adapted: PEARLAdapted) -> DiagonalGaussian:
         """What z is drawn from [Z]: the prior while exploring, then the product of all factors."""
-        exploring = adapted.episodes < self.exploration
+        alone = jnp.where(adapted.judged, self.judged_exploration or self.exploration, self.exploration)
+        exploring = adapted.episodes < alone
         return jax.tree.map(lambda x: jnp.where(exploring, 0.0, x), adapted.factors.distribution())
 
     def _draw(self, belief: DiagonalGaussian, key: Key | None) -> Array:
