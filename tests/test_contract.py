@@ -73,31 +73,26 @@ VARIANTS += ("multitask-ddpg",)  # all but the losses of multitask-sac
 
 
 def unless_variant(name: str, *rest: Any) -> Any:
-    # A bandit's discrete actions and short rounds go through the same code in all: some are enough outside the suite.
-    slow = name in VARIANTS or (rest[:1] == ("bandit",) and name not in ("rl2", "maml", "reptile", "varibad"))
+    # A bandit's discrete actions and short rounds go through the same code in all: two are enough outside the suite.
+    slow = name in VARIANTS or (rest[:1] == ("bandit",) and name not in ("rl2", "maml"))
     return pytest.param(name, *rest, marks=[pytest.mark.slow] if slow else [])
 
 
-# Going on from a checkpoint is the loop's work: outside the whole suite, one on each benchmark, and two whose state is
-# more than parameters, optimizer and iteration (rings).
-KEEPING = ("rl2", "pearl")
+# Going on from a checkpoint is the loop's work: outside the whole suite, one with a memory, one with two seeds, and one
+# whose state is more than parameters, optimizer and iteration (rings).
+KEEPING = (("rl2", "navigation", 1), ("maml", "bandit", 2), ("pearl", "navigation", 2))
 
 
 def unless_usual(name: str, on: str, seeds: int) -> Any:
-    fast = name in KEEPING or (name, on) in (("maml", "bandit"), ("varibad", "bandit"))
-    return unless_variant(name, on, seeds) if fast else pytest.param(name, on, seeds, marks=pytest.mark.slow)
+    return pytest.param(name, on, seeds, marks=[] if (name, on, seeds) in KEEPING else [pytest.mark.slow])
 
 
 # On two devices: those whose update goes over the tasks in a way of its own; the others share `mean_gradient`.
-ON_DEVICES = [
-    pytest.param(name, marks=[] if name in ("rl2", "maml", "maml-trpo") else [pytest.mark.slow]) for name in ALGORITHMS
-]
-# Operation by operation a second-order update takes a minute: the fastest, and all in the whole suite.
-UNCOMPILED = [pytest.param(name, marks=[] if name == "rl2" else [pytest.mark.slow]) for name in ALGORITHMS]
+ON_DEVICES = [pytest.param(name, marks=[] if name in ("rl2", "maml") else [pytest.mark.slow]) for name in ALGORITHMS]
 EVERY = [
-    *((name, home(name)) for name in ALGORITHMS),
+    *(unless_variant(name, home(name)) for name in ALGORITHMS),
     *(unless_variant(name, "bandit") for name in DISCRETE),
-    *FIELDS,
+    *(pytest.param(*pair, marks=[pytest.mark.slow] * (FIELDS[pair]["network"] == "transformer")) for pair in FIELDS),
 ]
 
 # Algorithms whose `adapt` gives the policy of the next round: log-probabilities under what it returned.
@@ -234,7 +229,7 @@ def test_every_parameter_that_should_move_moves(name: str, on: str) -> None:
 @pytest.mark.parametrize(
     ("name", "on"),
     [
-        *((n, "navigation") for n in ALGORITHMS if n not in (*SEARCHING, *OFF_POLICY)),
+        *(unless_variant(n, "navigation") for n in ALGORITHMS if n not in (*SEARCHING, *OFF_POLICY)),
         *(pair for pair in FIELDS if pair[0] != "varibad"),  # whose policy reads stored beliefs, whatever made them
     ],
 )
@@ -250,7 +245,7 @@ def test_the_update_sees_the_policy_that_acted(name: str, on: str) -> None:
 @pytest.mark.parametrize(
     ("name", "on"),
     [
-        *((n, "navigation") for n in ADAPTED_POLICY),
+        *(unless_variant(n, "navigation") for n in ADAPTED_POLICY),
         # A bandit shows a network without initial biases a constant zero: neither its body nor its context can adapt.
         *(unless_variant(n, "bandit") for n in ADAPTED_POLICY if n not in ("boil", "cavia")),
     ],
@@ -280,7 +275,8 @@ def test_the_meta_gradient_replays_the_deployed_adapt(name: str, on: str) -> Non
         adapted = jax.jit(jax.vmap(agent.adapt, (None, 0, 0, 0)))(params, adapted, rollout, trials.keys[:, r])
 
 
-@pytest.mark.parametrize("name", UNCOMPILED)
+@pytest.mark.slow  # operation by operation a second-order update takes a minute, and the fastest one half of that
+@pytest.mark.parametrize("name", ALGORITHMS)
 def test_the_same_without_jit(name: str) -> None:
     algorithm, _, progress, trials = case(name, home(name))
     with jax.disable_jit():

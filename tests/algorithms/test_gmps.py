@@ -56,6 +56,7 @@ def batches(algorithm: Any, trials: Any) -> Any:
     return jax.jit(jax.vmap(jax.vmap(algorithm._batch)))(trials.rollouts)
 
 
+@pytest.mark.slow
 def test_experts_act_in_their_phase_and_only_on_training_tasks() -> None:
     algorithm, state, trials = after(0)
     params, key = state.params, jax.random.key(0)

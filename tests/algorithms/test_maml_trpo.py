@@ -83,7 +83,12 @@ def test_the_gradient_against_central_differences(variant: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("variant", "on"), [("maml", "navigation"), ("two steps", "navigation"), ("anil", "navigation"), ("boil", "bandit")]
+    ("variant", "on"),
+    [
+        ("maml", "navigation"),
+        ("boil", "bandit"),
+        *(pytest.param(v, "navigation", marks=pytest.mark.slow) for v in ("two steps", "anil")),
+    ],
 )
 def test_the_divergence_has_no_slope_and_the_hessian_that_is_multiplied_with(variant: str, on: str) -> None:
     """Against central differences of the mean divergence's slope, in double precision."""

@@ -24,6 +24,11 @@ INPUTS, OUTPUTS, STEPS = 3, 5, 4
 ARGUMENTS: dict[str, tuple[Any, ...]] = {"mlp": ((INPUTS, 6, OUTPUTS),), "transformer": (INPUTS, OUTPUTS, 2 * STEPS)}
 
 
+def unless_long(name: str, *rest: Any) -> Any:
+    """The transformer's derivatives compile for a quarter of a minute: once is enough outside the whole suite."""
+    return pytest.param(name, *rest, marks=[pytest.mark.slow] if name == "transformer" else [])
+
+
 def make(name: str) -> Network:
     module, attribute = NETWORKS[name][0].split(":")
     return getattr(import_module(module), attribute)(*ARGUMENTS.get(name, (INPUTS, OUTPUTS)))
@@ -87,8 +92,9 @@ def toward(output: jax.Array, generator: np.random.Generator) -> Any:
     return jnp.asarray(generator.normal(size=output.shape))
 
 
-@pytest.mark.parametrize("streams", [(), (4,)])
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(
+    ("name", "streams"), [*((name, (4,)) for name in NETWORKS), *(unless_long(name, ()) for name in NETWORKS)]
+)
 def test_gradients_are_those_of_the_steps(x64: None, name: str, streams: tuple[int, ...]) -> None:
     """Toward parameters, memory and inputs, with cotangents on all outputs and on the last memory."""
     network, params, memory, xs = example(name, streams, jnp.float64)
@@ -102,7 +108,7 @@ def test_gradients_are_those_of_the_steps(x64: None, name: str, streams: tuple[i
     assert_close(gradients(network.unroll), gradients(stepwise(network)), rtol=1e-9, atol=1e-11)
 
 
-@pytest.mark.parametrize("name", RECURRENT)
+@pytest.mark.parametrize("name", [unless_long(name) for name in RECURRENT])
 def test_a_hessian_vector_product_through_unroll(x64: None, name: str) -> None:
     """What an inner gradient step on a recurrent policy needs: forward over reverse."""
     network, params, memory, xs = example(name, (2,), jnp.float64)
