@@ -32,11 +32,12 @@ _PAIRS = {**_TRIALS, "trace": 0.3, "entropy": 0.03, "decay": 600, "network": "ls
 _POINT = Defaults({"step_size": 0.5}, 300, {"rounds": 4, "streams": 40, "tasks": 40}, spread=True)
 _CLUSTERED = {"hidden": (64, 64), "streams": 10, "epochs": 5, "learning_rate": 3e-3, "decay": 250}
 _MODULATED = {**_CLUSTERED, "tasks": 20, "inner_steps": 0, "step_size": 0.02, "probing_step_size": 0.02}
-# The published schedule of collection; fewer and smaller gradient steps of smaller networks (docs/algorithms/pearl.md).
+# As many steps as published, but half of them with latents from the prior, so that contexts hold a reward; fewer and
+# smaller gradient steps of smaller networks (docs/algorithms/pearl.md).
 _PEARL = {
-    **{"tasks": 10, "rounds": 10, "context_rounds": 0, "streams": 5, "exploration": 5, "gradient_steps": 500},
-    **{"batch": 32, "context": 400, "hidden": (128, 128), "encoder_hidden": (64, 64)},
-    **{"prior_weight": 1.0, "discount": 0.9, "reward_scale": 100.0, "learning_rate": 1e-3},
+    **{"tasks": 10, "rounds": 10, "context_rounds": 0, "streams": 5, "exploration": 25, "judged_exploration": 10},
+    **{"gradient_steps": 500, "batch": 32, "context": 1000, "hidden": (128, 128), "encoder_hidden": (64, 64)},
+    **{"latent": 2, "prior_weight": 1.0, "discount": 0.9, "reward_scale": 100.0, "learning_rate": 1e-3},
 }
 # The agent comes to rely on its own noise to find out where the goal is, so it keeps it when judged.
 _PAST_TRIALS = {"tasks": 8, "batch": 16, "discount": 0.9, "learning_rate": 2e-3, "judged_by_mean": False}
