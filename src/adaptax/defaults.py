@@ -25,6 +25,8 @@ _BY_GRADIENT = (
 )
 _GRADIENT = {"rounds": 4, "streams": 20}
 _ON_HOST = {"rounds": 4, "streams": 5, "tasks": 20}
+_META_WORLD = ("metaworld-ml1", "metaworld-ml10", "metaworld-ml45")
+_TEN_EPISODES = {"rounds": 3, "streams": 10, "tasks": 20}  # before each adaptation, as published
 # Fresh trials instead of passes over old ones: collecting one costs a quarter of a pass over it.
 _TRIALS = {"tasks": 1024, "epochs": 1, "minibatches": 32, "hidden": 64, "learning_rate": 3e-3, "discount": 0.99}
 _PULLS = {**_TRIALS, "trace": 0.9, "entropy": 0.1, "decay": 600}
@@ -89,6 +91,8 @@ DEFAULTS: dict[tuple[str, str], Defaults] = {
     ("pearl", "sparse-navigation"): Defaults(_PEARL, 240, {"rounds": 20, "streams": 1, "tasks": 20}),
     # Environments on the host take a hundred times as long to step as those in JAX.
     **{(name, on): Defaults(evaluation=_ON_HOST) for name in _BY_GRADIENT for on in ("cart-pole", "pendulum")},
+    **{(name, on): Defaults(evaluation=_TEN_EPISODES) for name in _BY_GRADIENT for on in _META_WORLD},
+    **{(name, on): Defaults(evaluation={"tasks": 50}) for name in ("rl2", "varibad", "hyperx") for on in _META_WORLD},
     ("task-model", "clustered-navigation"): Defaults(_CLUSTERED, 250, {"rounds": 4, "streams": 10}),
 }
 
