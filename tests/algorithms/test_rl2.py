@@ -71,3 +71,11 @@ def test_a_shorter_trial_is_the_beginning_of_a_long_one() -> None:
     whole = evaluate(algorithm, BENCHMARK, BENCHMARK.test, params, Protocol(4, episodes=5))
     assert whole.returns.shape == (4, 1, 1, 5) and np.isfinite(whole.entropy).all()
     assert evaluate(algorithm, BENCHMARK, BENCHMARK.test, params, Protocol(4, episodes=3)).returns.shape[-1] == 3
+
+
+def test_the_entropy_bonus_falls_to_what_is_left_at_last() -> None:
+    agent = made(entropy=0.3, final_entropy=0.06, decay=60)
+    found = [float(agent._entropy_weight(np.int32(k))) for k in (0, 20, 32, 40, 59)]  # type: ignore[arg-type]
+    np.testing.assert_allclose(found, [0.3, 0.15, 0.06, 0.06, 0.06], rtol=1e-6)
+    with pytest.raises(UserError, match="final-entropy is 0.5"):
+        made(entropy=0.3, final_entropy=0.5)

@@ -116,6 +116,8 @@ class RL2:
     0: never."""
     entropy: float = 0.0
     """Weight of the entropy bonus."""
+    final_entropy: float = 0.0
+    """What `decay` leaves of it."""
     value_weight: float = 0.5
     """Weight of the value loss."""
     gradient_clip: float = 0.5
@@ -126,6 +128,7 @@ class RL2:
             check_range(name, getattr(self, name), 1)
         for name in ("episodes", "head_hidden", "decay", "entropy", "value_weight"):
             check_range(name, getattr(self, name), 0)
+        check_range("final_entropy", self.final_entropy, 0, self.entropy)
         for name in ("learning_rate", "gradient_clip", "clip"):
             check_range(name, getattr(self, name), 0, above=True)
         for name in ("discount", "trace"):
@@ -205,7 +208,7 @@ class RL2:
 
     def update(self, state: RL2State, trials: Trial, key: Key) -> tuple[RL2State, Metrics]:
         batch = self._prepare(state.params, trials)
-        weight = self.entropy * self._remaining(state.iteration)
+        weight = self._entropy_weight(state.iteration)
         improve = minibatches.descent(self._optimizer, lambda params, part: self.loss(params, part, weight))
         (params, optimizer), metrics = minibatches.epochs(
             improve, (state.params, state.optimizer), batch, key, self.epochs, self.minibatches
@@ -213,11 +216,12 @@ class RL2:
         metrics = jax.tree.map(jnp.mean, metrics)
         return RL2State(params, optimizer, state.iteration + 1), metrics
 
-    def _remaining(self, iteration: Array) -> Array:
-        """What is left of the entropy bonus: none in the last third, where the policy still has to sharpen."""
+    def _entropy_weight(self, iteration: Array) -> Array:
+        """Falls to what is left at last by two thirds of `decay`: after that the policy still has to sharpen."""
         if not self.decay:
-            return jnp.ones((), jnp.float32)
-        return jnp.maximum(1.0 - 1.5 * iteration.astype(jnp.float32) / self.decay, 0.0)
+            return jnp.full((), self.entropy, jnp.float32)
+        remaining = self.entropy * (1.0 - 1.5 * iteration.astype(jnp.float32) / self.decay)
+        return jnp.maximum(remaining, self.final_entropy)
 
     def _prepare(self, params: RL2Params, trials: Trial) -> Batch:
         """Advantages over whole trials, and all streams of all tasks side by side."""
