@@ -3,8 +3,9 @@
 The agent is trained on the benchmark, which steps hundreds of cheetahs at once, and then acts in one environment of
 Gymnasium that pays for your velocity: it tries five episodes, adapts to what it was paid, tries five more, and so on.
 
-Without --run a small agent is trained first, for about two minutes of one core (fewer --iterations are quicker and
-teach less). Any run of half-cheetah-velocity can be given: those in docs/benchmarks.md adapt better.
+Without --run a small agent is trained first, for about two minutes of one core; fewer --iterations are quicker and
+teach less. With seed 0 its return on 30 held-out velocities was −93 before adaptation and −54 after one; it does not
+get as slow as 0.5 m/s. Any run of half-cheetah-velocity can be given.
 
 python examples/07_half_cheetah_velocity.py [--velocity 1.5] [--run DIR] [--iterations 40] [--out DIR]
 """
