@@ -96,6 +96,18 @@ def test_deploy(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_half_cheetah_velocity(tmp_path: Path) -> None:
+    trained, given = tmp_path / "run", ["--velocity", "2.0"]
+    first, *rounds = run(7, "--iterations", "1", *given, place=trained).splitlines()
+    assert first == "to be found out: 2.00 m/s" and len(rounds) == 3
+    for line in rounds:
+        total, velocity = numbers(line.partition(":")[2])
+        # 100 steps; actions of 6 numbers up to 1 cost up to 30, and an untrained cheetah stays about where it is.
+        assert -330 < total < -100 and abs(velocity) < 1
+    assert run(7, "--run", str(trained), *given).splitlines() == [first, *rounds]
+
+
+@pytest.mark.slow
 def test_your_own_algorithm(tmp_path: Path) -> None:
     lines = run(4, "--iterations", "40", place=tmp_path).splitlines()
     hardly, trained = (numbers(line.partition(":")[2]) for line in lines[:2])

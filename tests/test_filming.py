@@ -16,6 +16,7 @@ from PIL import Image
 import adaptax
 from adaptax import Benchmark, Outcome, Spec, TaskSet, Trained, filming, runs
 from adaptax.cli import main
+from adaptax.envs.host import opengl
 from adaptax.run import checkpoint
 from adaptax.run.evaluate import Protocol, evaluate
 from adaptax.run.iterate import begin
@@ -73,7 +74,9 @@ def test_a_record_is_the_life_that_is_judged() -> None:
 
     # It draws itself: an episode's frames are those of its states, the one after the last step included.
     host: Any = jax.tree.map(np.asarray, task)
-    for shot in filming.shots_of(seen, 5, protocol, 1, filming._frames(agent.benchmark, host, seen)):
+    for shot in filming.shots_of(
+        seen, 5, protocol, 1, filming._frames(filming._scene(agent.benchmark, host, agent.config), seen)
+    ):
         (path,) = shot.paths
         assert path.frame is not None and shot.steps == 4
         assert [int(path.frame(step)[0, 0, 0]) for step in range(5)] == [0, 10, 20, 30, 40]
@@ -100,8 +103,11 @@ def test_which_episodes_are_shown() -> None:
 @pytest.fixture(scope="module")
 def navigation(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run whose training has not begun."""
-    run = tmp_path_factory.mktemp("runs") / "navigation"
-    on = runs.name_benchmark("navigation", {"horizon": 6})
+    return begun(tmp_path_factory.mktemp("runs") / "navigation", "navigation", {"horizon": 6})
+
+
+def begun(run: Path, benchmark: str, settings: dict[str, Any]) -> Path:
+    on = runs.name_benchmark(benchmark, settings)
     algorithm = runs.name_algorithm("rl2", on, {"hidden": 4, "tasks": 4})
     progress = jax.jit(lambda root: begin(algorithm, on.value, root))(root_keys(0, 1))
     checkpoint.save(run / "checkpoints", progress, iteration=0, details={})
@@ -149,6 +155,39 @@ def test_what_cannot_be_rendered(
     monkeypatch.setattr("adaptax.render.PICTURES", {})
     assert "there is no picture of navigation" in refused()
     assert not (tmp_path / "film.webp").exists()
+
+
+@pytest.fixture(scope="module")
+def cheetah(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run on MuJoCo whose training has not begun."""
+    run = tmp_path_factory.mktemp("runs") / "cheetah"
+    return begun(run, "half-cheetah-velocity", {"horizon": 3})
+
+
+@pytest.mark.skipif(not any(map(opengl.works, ("egl", "osmesa"))), reason="there is no OpenGL here")
+def test_robots_are_filmed(cheetah: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MUJOCO_GL", raising=False)
+    out = tmp_path / "film.webp"
+    assert main(["render", str(cheetah), "--task", '{"velocity": 1.5}', "--out", str(out)]) == 0
+    with Image.open(out) as image:
+        assert image.n_frames == 4  # type: ignore[attr-defined]
+
+
+def test_where_nothing_can_be_drawn_nothing_is_lived(
+    cheetah: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(filming, "record", None)
+    monkeypatch.setattr(opengl, "works", lambda name: False)
+    monkeypatch.delenv("MUJOCO_GL", raising=False)
+    command = ["render", str(cheetah), "--out", str(tmp_path / "film.webp")]
+    assert main(command) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "neither EGL nor OSMesa" in line and "apt-get install libegl1 libgl1" in line and "libosmesa6" in line
+    monkeypatch.setenv("MUJOCO_GL", "osmesa")
+    assert main(command) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "cannot draw with MUJOCO_GL=osmesa here: unset it" in line
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_help_says_what_a_task_is(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,6 +7,7 @@ agent.agent(environment).episode()        # act and adapt in a real Gymnasium en
 """
 
 from .api import Trained, adapt_to, algorithm, benchmark, load, train
+from .envs.filmed import Filmed
 from .envs.host.gymnasium import from_gymnasium
 from .run.live import Episode, LiveAgent
 from .types import (
@@ -36,6 +37,7 @@ __all__ = [
     "Decision",
     "Environment",
     "Episode",
+    "Filmed",
     "LiveAgent",
     "Outcome",
     "Plan",

@@ -148,7 +148,7 @@ def train(
     seed: int = 0,
     seeds: int = 1,
     devices: int = 1,
-    workers: int = 0,
+    workers: int | None = None,
     ray: str = "",
     resume: bool = False,
     quiet: bool = True,
@@ -160,8 +160,9 @@ def train(
 
     `algorithm` and `benchmark` are names (then `hyperparameters` and `settings` are theirs) or values of your own.
     `iterations` 0 takes the pair's default. `workers` processes, or actors of the Ray cluster at the address `ray`,
-    each collect their share of the tasks (docs/host.md). Ctrl-C (or SIGTERM) writes a checkpoint and raises
-    `KeyboardInterrupt`, so that nothing goes on with half a training; the same call with `resume=True` does.
+    each collect their share of the tasks (docs/host.md); a run that is resumed has as many as before. Ctrl-C (or
+    SIGTERM) writes a checkpoint and raises `KeyboardInterrupt`, so that nothing goes on with half a training; the same
+    call with `resume=True` does.
     """
     named = name_benchmark(benchmark, settings or {})
     chosen = name_algorithm(algorithm, named, hyperparameters or {})

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
 
+from .envs.filmed import Filmed
 from .judging import make_task, protocol_for, task_fields
 from .render import PICTURES, Picture, Shot, check_writable, film, picture_of, write
 from .render import Path as Walk
@@ -50,23 +52,32 @@ def render(
     given = {"rounds": rounds, "episodes": episodes, "seed": seed}
     protocol = protocol_for(config, trained.algorithm, on, **given)
     chosen = _task(on, task, split, protocol)
-    draws_itself = getattr(on.environment, "frame", None)
-    picture = picture_of(config["benchmark"], task_fields(chosen)) if config["benchmark_is_named"] else None
-    if draws_itself is None and picture is None:
-        raise UserError(
-            f"there is no picture of {config['benchmark']}: those of {', '.join(PICTURES)} are known, and an "
-            "environment that offers frame(task, state) draws itself"
-        )
-    lived = record(
-        trained.algorithm, on, chosen, trained.params, replace(protocol, tasks=1), states=draws_itself is not None
-    )
-    frames = None if draws_itself is None else _frames(on, chosen, lived)
-    picture = picture if frames is None else images(frames(0, 0, 0, 1, 0))
-    assert picture is not None
+    scene = _scene(on, chosen, config)
+    filmed = isinstance(scene, Filmed)
+    where = on._replace(environment=scene.environment) if filmed else on
+    lived = record(trained.algorithm, where, chosen, trained.params, replace(protocol, tasks=1), states=filmed)
+    frames = _frames(scene, lived) if filmed else None
+    picture = images(frames(0, 0, 0, 1, 0), scene.note) if filmed and frames else scene
+    assert isinstance(picture, Picture)
     # What is believed is believed by one stream.
     shots = shots_of(lived, on.spec.horizon, protocol, 1 if lived.beliefs is not None else picture.streams, frames)
     title, note = _title(config, task, split), _note(picture, shots, protocol)
     return write(film(picture, shots, title, note, seconds), path)
+
+
+def _scene(on: Benchmark, task: Task, config: Mapping[str, Any]) -> Picture | Filmed:
+    """How the task is shown: as the environment draws itself, as we draw it, or as it is filmed."""
+    if hasattr(on.environment, "frame"):
+        return Filmed(on.environment, partial(on.environment.frame, task))
+    picture = picture_of(config["benchmark"], task_fields(task)) if config["benchmark_is_named"] else None
+    if picture is not None:
+        return picture
+    if hasattr(on.environment, "filmed"):
+        return on.environment.filmed(task)
+    raise UserError(
+        f"there is no picture of {config['benchmark']}: those of {', '.join(PICTURES)} are known, and an "
+        "environment that offers frame(task, state) draws itself"
+    )
 
 
 def _task(on: Benchmark, task: int | Mapping[str, Any], split: str, protocol: Protocol) -> Task:
@@ -109,13 +120,13 @@ def _walk(lived: Record, round_: int, stream: int, begin: int, end: int, frames:
     return Walk(observations, lived.action[part], lived.reward[part], beliefs, frame)
 
 
-def _frames(on: Benchmark, task: Task, lived: Record) -> Any:
+def _frames(scene: Filmed, lived: Record) -> Any:
     """What the environment shows after so many steps of an episode."""
 
     def at(round_: int, stream: int, begin: int, end: int, step: int) -> Any:
         after = begin + step == end
         states, place = (lived.next_states, end - 1) if after else (lived.states, begin + step)
-        return on.environment.frame(task, jax.tree.map(lambda x: x[round_, stream, place], states))
+        return scene.frame(jax.tree.map(lambda x: x[round_, stream, place], states))
 
     return at
 

@@ -62,6 +62,9 @@ def run(
     if before and not settings.log_every:
         # A two-hundredth of more iterations would be another number.
         settings = replace(settings, log_every=before["log_every"])
+    if before and settings.workers is None:
+        # Another number of workers would draw other tasks.
+        settings = replace(settings, workers=before.get("workers", 0), ray=settings.ray or before.get("ray", ""))
     config = make_config(algorithm, name, on, settings)
     if before:
         _check_same(before, config, directory)
@@ -95,7 +98,7 @@ def make_config(algorithm: Algorithm, name: str | None, on: Named, settings: Set
         "iterations": settings.iterations,
         "log_every": settings.row,
         "devices": settings.devices,
-        "workers": settings.workers,
+        "workers": settings.workers or 0,
         "ray": settings.ray,
         "environment_steps_per_iteration": algorithm.plan.environment_steps,
         "versions": versions(),
@@ -109,7 +112,8 @@ def _plain(value: Any) -> Any:
 
 
 def _check_same(before: Mapping[str, Any], now: Mapping[str, Any], directory: Path) -> None:
-    for name in ("algorithm", "benchmark", "benchmark_settings", "seed", "seeds", "log_every"):
+    before = {"workers": 0, **before}
+    for name in ("algorithm", "benchmark", "benchmark_settings", "seed", "seeds", "log_every", "workers"):
         if before[name] != now[name]:
             raise UserError(f"{directory} was begun with {name} {before[name]!r}, not {now[name]!r}; use another --out")
     for name, value in now["hyperparameters"].items():

@@ -33,6 +33,14 @@ class UserError(ValueError):
     """Bad input: one clear sentence that names what is wrong and what would be right (exit code 2)."""
 
 
+class TaskError(UserError):
+    """What is wrong with a task of a batch. Its arguments: what is said before the task's number, the number, and what
+    is said after it."""
+
+    def __str__(self) -> str:
+        return "".join(map(str, self.args))
+
+
 class Spec(NamedTuple):
     """What an agent must know of an environment before it meets a task.
 

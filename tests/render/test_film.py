@@ -130,7 +130,7 @@ def test_mp4(tmp_path: Path) -> None:
 
 def test_files_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
-    with pytest.raises(ReportError, match="needs the package imageio-ffmpeg: pip install imageio-ffmpeg, or write"):
+    with pytest.raises(ReportError, match=r"imageio-ffmpeg: pip install 'adaptax\[video\]', or write"):
         write(small(), tmp_path / "film.mp4")
     with pytest.raises(ReportError, match=r"film.png does not end in .webp, .gif, .mp4"):
         write(small(), tmp_path / "film.png")

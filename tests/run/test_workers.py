@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import os
 import pickle
+import re
 import signal
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from run.fragile import Fragile, fragile, learner, make
 
 import adaptax
 from adaptax import UserError, runs
+from adaptax.cli import main
 from adaptax.run import checkpoint
 from adaptax.run.iterate import begin
 from adaptax.run.slices import Collected, Ended, Failed, Worker, gather, pack, slice_collector
@@ -97,10 +99,14 @@ def test_a_slice_of_a_worker_that_is_killed_is_collected_again(asked: Request, p
 
 def test_a_failure_in_a_worker_arrives_as_a_sentence(asked: Request, processes: Processes) -> None:
     (asked.folder / "fail").touch()
-    expected = r"counter failed in step 3 of an episode on task \d of the batch .*RuntimeError: the gearbox is gone"
+    expected = r"counter failed in step 3 of an episode on task {} of the batch .*RuntimeError: the gearbox is gone"
     try:
-        with pytest.raises(UserError, match=expected):
+        with pytest.raises(UserError, match=expected.format(0)):
             gather(processes, asked.bytes, asked.said.append)
+        processes.ask(1, asked.bytes)
+        _, reply = processes.answer([1])
+        assert isinstance(reply, Failed)
+        assert re.match(expected.format(2), reply.sentence)  # the first one of the second slice, of two tasks each
     finally:
         (asked.folder / "fail").unlink()
 
@@ -157,6 +163,41 @@ def test_what_workers_cannot_do_is_refused(tmp_path: Path, settings: dict[str, A
     algorithm = adaptax.algorithm("rl2", on, tasks=4, minibatches=2)
     with pytest.raises(UserError, match=sentence):
         train(algorithm, on, Settings(1, quiet=True, **settings), tmp_path, resume=False)
+
+
+def test_a_resumed_run_has_as_many_workers_as_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained: list[Settings] = []
+
+    def stopped(algorithm: Any, benchmark: Any, settings: Settings, *_: Any, **__: Any) -> Any:
+        trained.append(settings)
+        return runs.trainer.Result(None, 0, stopped=True)
+
+    monkeypatch.setattr(runs.trainer, "train", stopped)
+
+    def train_named(name: str, **settings: Any) -> tuple[int | None, str]:
+        with pytest.raises(KeyboardInterrupt):
+            adaptax.train("rl2", "bandit", out=tmp_path / name, iterations=2, **settings)
+        recorded = runs.read_config(tmp_path / name)
+        assert recorded["workers"] == trained[-1].workers or trained[-1].workers is None
+        return trained[-1].workers, trained[-1].ray
+
+    assert train_named("two", workers=2, ray="local") == (2, "local")
+    assert train_named("two", resume=True) == (2, "local")
+    assert train_named("two", resume=True, ray="auto") == (2, "auto")
+    assert train_named("two", resume=True, workers=2) == (2, "")
+    with pytest.raises(UserError, match="two was begun with workers 2, not 4; use another --out"):
+        adaptax.train("rl2", "bandit", out=tmp_path / "two", resume=True, workers=4)
+    train_named("none")
+    assert train_named("none", resume=True) == (0, "")
+    with pytest.raises(UserError, match="none was begun with workers 0, not 2"):
+        adaptax.train("rl2", "bandit", out=tmp_path / "none", resume=True, workers=2)
+
+    again = ["train", "--resume", "--quiet", "--out", str(tmp_path / "two")]
+    assert main(again) == 130 and trained[-1].workers == 2
+    assert main([*again, "--workers", "0"]) == 2
+    assert "two was begun with workers 2, not 0" in capsys.readouterr().err
 
 
 def test_lives_that_go_on_are_refused(tmp_path: Path) -> None:

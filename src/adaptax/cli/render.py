@@ -21,7 +21,7 @@ class RenderOptions:
     run: tyro.conf.Positional[_Run]
     """A run directory."""
     out: Annotated[str, tyro.conf.arg(metavar="FILE")]
-    """A .webp, .gif or .mp4; the last needs the package imageio-ffmpeg."""
+    """A .webp, .gif or .mp4; the last needs `pip install 'adaptax[video]'`."""
     task: Annotated[str, tyro.conf.arg(metavar="N|JSON")] = "1"
     """The number of a task on which the run is judged, from 1, or a task by its fields, such as
     '{"goal": [0.3, -0.2]}'."""

@@ -6,6 +6,7 @@ What does not move is drawn once; a frame draws the moving parts over it, which 
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -26,6 +27,7 @@ MOST_FRAMES = 150
 HELD = 1.5  # seconds for which the last frame stays
 PANEL = 2.0  # inches: the shorter side of a panel
 IN_A_ROW = 4.5  # square panels
+LETTERS = 15  # of a note to the inch
 
 
 class Path(NamedTuple):
@@ -101,7 +103,8 @@ def _frames(picture: Picture, shots: Sequence[Shot], title: str, note: str, time
         ]
         figure.suptitle(title, x=0.01, ha="left", fontsize=10, fontweight="bold")
         if note:
-            figure.supxlabel(note, x=0.01, ha="left", fontsize=8, color=SOFT)
+            lines = textwrap.wrap(note, int(LETTERS * figure.get_figwidth()))
+            figure.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=8, color=SOFT)
         artists = [artist for part in moving for artist in part.artists]
         for artist in artists:
             artist.set_animated(True)
@@ -122,6 +125,7 @@ def _frames(picture: Picture, shots: Sequence[Shot], title: str, note: str, time
 def _panels(picture: Picture, count: int) -> tuple[Figure, list[Axes]]:
     columns = max(1, min(count, int(IN_A_ROW / picture.aspect)))
     rows = math.ceil(count / columns)
+    columns = math.ceil(count / rows)  # two and two are nicer than three and one
     width, height = PANEL * max(picture.aspect, 1.0), PANEL * max(1 / picture.aspect, 1.0)
     size = (max(0.2 + columns * (width + 0.1), 4.2), 0.5 + rows * (height + 0.4))
     # whole, even numbers of pixels: some video formats know no others

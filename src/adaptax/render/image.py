@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-def images(first: Any) -> Picture:
-    """`first` is one frame, which gives the size of all."""
+def images(first: Any, note: str = "") -> Picture:
+    """`first` is one frame, which gives the size of all; `note` says what they show."""
     height, width, _ = checked(first).shape
 
     def draw(axes: Axes, shot: Shot, shots: Sequence[Shot]) -> Moving:
@@ -30,7 +30,7 @@ def images(first: Any) -> Picture:
 
         return Moving([image], advance)
 
-    return Picture(draw, aspect=width / height, flat=False, streams=1)
+    return Picture(draw, aspect=width / height, flat=False, note=note, streams=1)
 
 
 def checked(frame: Any) -> Frame:

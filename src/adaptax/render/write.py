@@ -98,7 +98,7 @@ def _ffmpeg() -> Any:
         import imageio_ffmpeg  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise ReportError(
-            "an .mp4 needs the package imageio-ffmpeg: pip install imageio-ffmpeg, or write .webp or .gif"
+            "an .mp4 needs the package imageio-ffmpeg: pip install 'adaptax[video]', or write .webp or .gif"
         ) from None
     return imageio_ffmpeg
 

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..types import Algorithm, Array, Benchmark, Key, Metrics, Params, Trial, UserError
+from ..types import Algorithm, Array, Benchmark, Key, Metrics, Params, TaskError, Trial, UserError
 from .collect import collect, streams_of
 from .iterate import Progress, keys_of, learn_from
 
@@ -95,7 +95,7 @@ class Worker:
     """The worker's side: what the worker of slice `number` answers to a request."""
 
     def __init__(self, packed: bytes, number: int) -> None:
-        self._packed, self._number = packed, number
+        self._packed, self._number, self._tasks = packed, number, 0
         self._ready: tuple[Callable[..., Any], Callable[[], UserError | None]] | None = None
 
     def answer(self, request: bytes) -> Reply:
@@ -106,15 +106,23 @@ class Worker:
         try:
             leaves = jax.device_get(collect(*pickle.loads(request)))
             found = failure()
-            return Failed(str(found)) if found else Collected(leaves)
+            return Failed(str(self._in_batch(found))) if found else Collected(leaves)
         except Exception:
             return Broken(traceback.format_exc())
+
+    def _in_batch(self, found: UserError) -> UserError:
+        """What went wrong, with the task counted in the whole batch, and not in the slice."""
+        if not isinstance(found, TaskError):
+            return found
+        before, task, after = found.args
+        return TaskError(before, self._number * self._tasks + task, after)
 
     def _make(self) -> tuple[Callable[..., Any], Callable[[], UserError | None]]:
         make, count, alike = pickle.loads(self._packed)
         for name, value in alike.items():
             jax.config.update(name, value)
         algorithm, benchmark = make()
+        self._tasks = algorithm.plan.tasks // count
         one, like, number = slice_collector(algorithm, benchmark, count), _params(algorithm), self._number
 
         def run(params: list[Array], key: Array) -> list[Array]:

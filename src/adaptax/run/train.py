@@ -45,8 +45,9 @@ class Settings:
     """How many seeds to train at once: seed, seed + 1, …"""
     devices: int = 1
     """Devices over which the tasks are spread."""
-    workers: int = 0
-    """Processes that each collect a slice of the tasks; 0: they are collected here."""
+    workers: int | None = None
+    """Processes that each collect a slice of the tasks; 0: they are collected here; None: as many as the run that is
+    resumed had, else 0."""
     ray: str = ""
     """Address of a Ray cluster that is to run the workers (local: one of this machine); empty: none."""
     log_every: int = 0

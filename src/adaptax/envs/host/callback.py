@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental import io_callback
 
-from adaptax.types import Array, Task, UserError
+from adaptax.types import Array, Task, TaskError, UserError
 
 SHOWN = 200  # characters of an exception's message, or of a task, that an error repeats
 
@@ -73,19 +73,19 @@ class Host:
             try:
                 return _checked(function(*arguments), shapes)
             except Exception as error:
-                self._failure = UserError(self._sentence(error, tasks, steps))
+                self._failure = self._error(error, tasks, steps)
                 self._failure.__cause__ = error
         return jax.tree.map(lambda shape: np.zeros(shape.shape, shape.dtype), shapes)
 
-    def _sentence(self, error: Exception, tasks: Any, steps: Any) -> str:
+    def _error(self, error: Exception, tasks: Any, steps: Any) -> UserError:
         if not isinstance(error, StreamError):
             step = "" if steps is None else f" in step {int(np.max(steps))}"
-            return f"{self.name} failed{step} of a batch of streams: {describe_error(error)}"
+            return UserError(f"{self.name} failed{step} of a batch of streams: {describe_error(error)}")
         n, b = error.place
         step = 0 if steps is None else int(steps[n, b])
         task = "" if tasks is None else f" ({describe_task(jax.tree.map(lambda x: x[n], tasks))})"
         when = f"step {step} of an episode" if step else "a reset"
-        return f"{self.name} failed in {when} on task {n} of the batch{task}, stream {b}: {error}"
+        return TaskError(f"{self.name} failed in {when} on task ", n, f" of the batch{task}, stream {b}: {error}")
 
 
 def _pack(leaves: list[Any]) -> Array:

@@ -7,6 +7,7 @@ the environment's own; a time limit, the environment's or ours, truncates and ne
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -95,12 +96,20 @@ def _application(set_task: Application | None, attributes: bool, options: bool) 
     return pass_on if options else assign if attributes else call
 
 
-def _make(environment: str | Callable[[], gymnasium.Env], horizon: int | None, name: str, apply: Application) -> Tasked:
+def _make(
+    environment: str | Callable[..., gymnasium.Env],
+    horizon: int | None,
+    name: str,
+    apply: Application,
+    render_mode: str | None = None,
+) -> Tasked:
+    """A new environment; one to be drawn, if it knows how to, by a `render_mode`."""
+    drawn = {} if render_mode is None else {"render_mode": render_mode}
     try:
         if isinstance(environment, str):
-            made = gymnasium.make(environment, max_episode_steps=horizon, disable_env_checker=True)
+            made = gymnasium.make(environment, max_episode_steps=horizon, disable_env_checker=True, **drawn)
         else:
-            made = environment()
+            made = environment(**(drawn if "render_mode" in inspect.signature(environment).parameters else {}))
     except Exception as error:
         raise UserError(f"{name} cannot be made: {describe_error(error)}") from error
     if not isinstance(made, gymnasium.Env):

@@ -6,6 +6,7 @@ A program carries only where each stream stands, and calls for a reset only when
 from __future__ import annotations
 
 import secrets
+import zlib
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -15,11 +16,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from adaptax.envs.host.callback import Host, StreamError, describe_error
+from adaptax.envs.filmed import Filmed
+from adaptax.envs.host.callback import Host, StreamError, describe_error, describe_task
+from adaptax.envs.host.opengl import require_opengl
 from adaptax.envs.host.spaces import Side
 from adaptax.envs.host.tasks import Form
 from adaptax.types import Array, Key, Outcome, Spec, Task, UserError
 
+MODE = "rgb_array"  # Gymnasium's render mode that returns pictures
 STALE = (
     "its environment was begun again by another collection, or in another process, while its life went on: a life that "
     "outlasts an iteration needs the environments for itself"
@@ -71,7 +75,7 @@ class Pool(NamedTuple):
 class GymnasiumStreams:
     """`Streams` over environments that `make` makes; `form` says how a user's tasks look."""
 
-    def __init__(self, make: Callable[[], Tasked], spec: Spec, sides: Sides, form: Form, host: Host) -> None:
+    def __init__(self, make: Callable[..., Tasked], spec: Spec, sides: Sides, form: Form, host: Host) -> None:
         self.make, self.spec, self.sides, self.form = make, spec, sides, form
         self._host = host
         self._pools: dict[tuple[int, ...], Pool] = {}
@@ -166,6 +170,59 @@ class GymnasiumStreams:
             raise UserError("the function that makes environments returned one twice; each stream needs its own")
         self._used.add(id(environment.unwrapped))
         return environment
+
+    def filmed(self, task: Task) -> Filmed:
+        """The same streams, of which the first one's environment is drawn by itself, in Gymnasium's `rgb_array`."""
+        modes = self.make().metadata.get("render_modes") or ["none"]
+        if MODE not in modes:
+            raise UserError(
+                f"{self._host.name} cannot be drawn: of the render modes it has {', '.join(modes)}, not {MODE}"
+            )
+        one, given = self.make(render_mode=MODE), self.form.unpack(task)
+        if one.render_mode != MODE:
+            raise UserError(
+                f"{self._host.name} cannot be drawn: the function that makes it must take render_mode, as in "
+                "lambda render_mode=None: gymnasium.make(…, render_mode=render_mode), or choose rgb_array itself"
+            )
+        if getattr(one.unwrapped, "mujoco_renderer", None) is not None:
+            require_opengl()
+        try:
+            reset_once(self.sides, given, 0, one)
+            one.render()
+        except Exception as error:
+            raise UserError(f"{self._host.name} cannot be drawn: {describe_error(error)}") from error
+        one.close()
+        drawn = DrawnStreams(partial(self.make, render_mode=MODE), self.spec, self.sides, self.form, self._host)
+        return Filmed(drawn, drawn.frame, describe_task(given))
+
+
+class DrawnStreams(GymnasiumStreams):
+    """Keeps what the first stream's environment shows after every reset and step, compressed."""
+
+    def __init__(self, *parts: Any) -> None:
+        super().__init__(*parts)
+        self._shown: dict[int, list[bytes]] = {}  # by the number of a reset
+        self._size: tuple[int, ...] = ()
+
+    def frame(self, state: Place) -> np.ndarray:
+        shown = zlib.decompress(self._shown[int(state.token)][int(state.elapsed)])
+        return np.frombuffer(shown, np.uint8).reshape(self._size)
+
+    def _reset(self, tasks: Any, ended: np.ndarray, seeds: np.ndarray) -> Begun:
+        begun = super()._reset(tasks, ended, seeds)
+        if ended[0, 0]:
+            self._keep(begun.token)
+        return begun
+
+    def _step(self, tokens: np.ndarray, actions: np.ndarray) -> Outcome:
+        outcome = super()._step(tokens, actions)
+        self._keep(tokens)
+        return outcome
+
+    def _keep(self, tokens: np.ndarray) -> None:
+        shown = self._try(self._pools[tokens.shape], (0, 0), lambda environment: np.asarray(environment.render()))
+        self._size = shown.shape
+        self._shown.setdefault(int(tokens[0, 0]), []).append(zlib.compress(shown.astype(np.uint8).tobytes(), 1))
 
 
 def reset_once(sides: Sides, task: Any, seed: int, environment: Tasked) -> Any:

@@ -11,9 +11,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from adaptax.envs.filmed import Filmed
 from adaptax.envs.host.callback import Host
 from adaptax.types import Array, Key, Outcome, Spec, Task, UserError
 
+from .camera import Camera
 from .robots import Motion
 from .rules import Rules, motion_sizes
 from .simulator import Simulator
@@ -68,6 +70,14 @@ class HostLocomotion:
         states, motion = self._call(self.simulator.advance, states, control, *multipliers(tasks))
         over_streams = jax.vmap(self.rules.outcome, in_axes=(None, 0, 0))
         return states, jax.vmap(over_streams)(tasks, motion, control)
+
+    def filmed(self, task: Task) -> Filmed:
+        camera, size = Camera(self.rules.robot, task), self.simulator.model.nq
+
+        def frame(state: np.ndarray) -> np.ndarray:
+            return camera.frame(*np.split(np.ascontiguousarray(state).view(np.float64)[1:], [size]))
+
+        return Filmed(self, frame, camera.note)
 
     def _call(self, function: Callable[..., Any], first: Array, *others: Array) -> tuple[Array, Motion]:
         batch, simulator = first.shape[:2], self.simulator

@@ -10,8 +10,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from adaptax.envs.filmed import Filmed
 from adaptax.types import Array, Key, Outcome, Spec, Task, UserError
 
+from .camera import Camera
 from .robots import Motion, load_model, require_mujoco
 from .rules import Rules
 from .simulator import split_multipliers, torques_per_control
@@ -79,6 +81,10 @@ class MJXLocomotion:
         velocity = (now - place) / (robot.frame_skip * self.host_model.opt.timestep)
         motion = Motion(after.position, after.speed, velocity, bodies, sound.astype(jnp.float32)[None])
         return after, self.rules.outcome(task, motion, control)
+
+    def filmed(self, task: Task) -> Filmed:
+        camera = Camera(self.rules.robot, task)
+        return Filmed(self, lambda state: camera.frame(state.position, state.speed), camera.note)
 
     def _bodies(self, model: Any, state: MJXState, control: Array) -> tuple[Array, Array]:
         """Where the robot is [2], and what else it observes (see `Motion.bodies`)."""

@@ -64,12 +64,13 @@ CHEETAH_TORSO = 0.7  # the height of the torso in the model's pose
 FASTEST = 10.0  # walker and hopper: velocities are observed up to this
 
 
-def load_model(robot: Robot) -> Any:
-    """The robot's `mujoco.MjModel`, without its looks. Raises a `UserError` if MuJoCo is not installed."""
+def load_model(robot: Robot, looks: bool = False) -> Any:
+    """The robot's `mujoco.MjModel`, without its looks unless they are asked for. Raises a `UserError` if MuJoCo is not
+    installed."""
     mujoco = require_mujoco()
     path = Path(gymnasium.__file__).parent / "envs" / "mujoco" / "assets" / f"{robot.file}.xml"
     root = ElementTree.parse(path).getroot()
-    for parent in root.iter():
+    for parent in () if looks else root.iter():
         parent.attrib.pop("material", None)
         for child in [child for child in parent if child.tag in LOOKS]:
             parent.remove(child)
