@@ -95,9 +95,10 @@ class Evaluation:
         """The share of episodes whose last step was a success [S, N, K]; None where it is not known, or where every
         episode with a success also ends with one."""
         final, curve = self.final_success, self.success_curve()
-        if final is None or curve is None or np.array_equal(final, self.success, equal_nan=True):
+        if final is None or curve is None:
             return None
-        return _by_point(final)
+        found = _by_point(final)
+        return None if np.array_equal(found, curve, equal_nan=True) else found
 
     def entropy_curve(self) -> Floats | None:
         """The policy's entropy in nats along the adaptation curve [S, N, K]; None where it is not known."""

@@ -12,18 +12,20 @@ another family hands its simulator back.
 from __future__ import annotations
 
 import difflib
+import itertools
 import pickle
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import gymnasium
 import numpy as np
 
 from adaptax.envs.host.callback import Host
+from adaptax.envs.host.opengl import require_opengl
 from adaptax.envs.host.spaces import action_side, observation_side
-from adaptax.envs.host.streams import GymnasiumStreams, Sides, Tasked
+from adaptax.envs.host.streams import MODE, GymnasiumStreams, Sides, Tasked
 from adaptax.envs.host.tasks import form_of, listed
 from adaptax.types import Benchmark, Spec, UserError, check_range
 
@@ -92,29 +94,35 @@ def _benchmark(name: str, found: Sequence[Any], rewards: Rewards, horizon: int, 
     tasks = [_task(robots, number) for number in range(len(goals))]
     form = form_of(tasks)
     ends = np.cumsum([0, len(own.train_tasks), len(other.train_tasks), len(own.test_tasks)])
-    splits = [listed(form, _in_turn(tasks[i:j])) for i, j in zip(ends[:-1], ends[1:], strict=True)]
+    train, validation, test = (listed(form, _in_turn(tasks[i:j])) for i, j in itertools.pairwise(ends))
     make = partial(_stream, robots)
     one = make()
     sides = Sides(observation_side(one.observation_space), action_side(one.action_space))
     spec = Spec(sides.observation.space, sides.action.space, horizon, episodes)
     streams = GymnasiumStreams(make, spec, sides, form, Host(name))
-    return Benchmark(streams, *splits, describe=f"return per episode of {horizon} steps on {on}")
+    return Benchmark(streams, train, validation, test, describe=f"return per episode of {horizon} steps on {on}")
 
 
 class Robots:
-    """All goals of a benchmark, and the simulators of this process: each is lent to one stream at a time."""
+    """All goals of a benchmark, and the simulators of this process: each is lent to one stream at a time. `drawn`: they
+    can draw themselves."""
 
-    def __init__(self, classes: dict[str, Callable[..., Any]], goals: Sequence[Any], rewards: str) -> None:
-        self.classes, self.goals, self.rewards = classes, goals, rewards
+    def __init__(
+        self, classes: dict[str, Callable[..., Any]], goals: Sequence[Any], rewards: str, drawn: bool = False
+    ) -> None:
+        self.classes, self.goals, self.rewards, self.drawn = classes, goals, rewards, drawn
         self._idle: dict[str, list[Any]] = {family: [] for family in classes}
 
     def __reduce__(self) -> Any:
         """A copy in another process makes simulators of its own."""
-        return Robots, (self.classes, self.goals, self.rewards)
+        return Robots, (self.classes, self.goals, self.rewards, self.drawn)
 
     def lend(self, family: str) -> Any:
         idle = self._idle[family]
-        return idle.pop() if idle else self.classes[family](reward_function_version=self.rewards)
+        if idle:
+            return idle.pop()
+        drawn = {"render_mode": MODE, "camera_name": "corner2"} if self.drawn else {}
+        return self.classes[family](reward_function_version=self.rewards, **drawn)
 
     def take_back(self, family: str, robot: Any) -> None:
         self._idle[family].append(robot)
@@ -123,7 +131,10 @@ class Robots:
 class RobotStream(gymnasium.Env):
     """An environment that can be any family."""
 
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": [MODE], "render_fps": 80}
+
     def __init__(self, robots: Robots) -> None:
+        self.render_mode = MODE if robots.drawn else None
         self.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (OBSERVED,), np.float64)
         self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (4,), np.float32)
         self._robots, self._family = robots, ""
@@ -144,9 +155,18 @@ class RobotStream(gymnasium.Env):
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         return self._robot.step(action)
 
+    def render(self) -> np.ndarray:
+        return self._robot.render()[::-1, ::-1]  # its cameras stand on their heads
 
-def _stream(robots: Robots) -> Tasked:
-    return Tasked(RobotStream(robots), lambda environment, task: environment.unwrapped.set_task(task))
+
+def _stream(robots: Robots, render_mode: str | None = None) -> Tasked:
+    def apply(environment: Any, task: MetaWorldTask) -> None:
+        environment.unwrapped.set_task(task)
+
+    if render_mode is not None:
+        require_opengl()
+        robots = Robots(robots.classes, robots.goals, robots.rewards, drawn=True)
+    return Tasked(RobotStream(robots), apply)
 
 
 def _task(robots: Robots, number: int) -> MetaWorldTask:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import secrets
 import zlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -188,7 +189,7 @@ class GymnasiumStreams:
             require_opengl()
         try:
             reset_once(self.sides, given, 0, one)
-            one.render()
+            picture_of(one)
         except Exception as error:
             raise UserError(f"{self._host.name} cannot be drawn: {describe_error(error)}") from error
         one.close()
@@ -220,9 +221,18 @@ class DrawnStreams(GymnasiumStreams):
         return outcome
 
     def _keep(self, tokens: np.ndarray) -> None:
-        shown = self._try(self._pools[tokens.shape], (0, 0), lambda environment: np.asarray(environment.render()))
+        shown = self._try(self._pools[tokens.shape], (0, 0), picture_of)
         self._size = shown.shape
         self._shown.setdefault(int(tokens[0, 0]), []).append(zlib.compress(shown.astype(np.uint8).tobytes(), 1))
+
+
+def picture_of(environment: Tasked) -> np.ndarray:
+    """What it draws, always in the same thread: an OpenGL context draws black in another than it was made in, and
+    callbacks come in whatever thread is free."""
+    return np.asarray(_PAINTER.submit(environment.render).result())
+
+
+_PAINTER = ThreadPoolExecutor(1)
 
 
 def reset_once(sides: Sides, task: Any, seed: int, environment: Tasked) -> Any:
