@@ -146,6 +146,19 @@ def test_robots_are_drawn_and_move(name: str) -> None:
 
 
 @draws
+def test_a_robot_on_mjx_is_drawn_alike() -> None:
+    pytest.importorskip("mujoco.mjx")
+    from adaptax.envs.host.mujoco.mjx import MJXState
+
+    host, mjx = (registry.make_benchmark("ant-velocity", {"backend": backend}) for backend in ("host", "mjx"))
+    model, task = host.environment.simulator.model, first_task(host)
+    words, _ = host.environment.simulator.begin(np.zeros((1, 1, model.nq)), np.zeros((1, 1, model.nv)))
+    same = MJXState(model.qpos0.astype(np.float32), np.zeros(model.nv, np.float32))
+    ours, theirs = host.environment.filmed(task).frame(words[0, 0]), mjx.environment.filmed(task).frame(same)
+    assert np.abs(ours.astype(int) - theirs).mean() < 0.5
+
+
+@draws
 def test_marks_show_the_task() -> None:
     pose = robots.load_model(robots.HALF_CHEETAH).qpos0, np.zeros(9)
 
