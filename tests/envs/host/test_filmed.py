@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import threading
+from typing import Any, ClassVar
 
 import gymnasium
 import jax
@@ -28,6 +29,7 @@ class Lamp(gymnasium.Env):
     three steps."""
 
     metadata = {"render_modes": ["rgb_array"]}
+    drawn_in: ClassVar[set[int]] = set()  # the threads
     observation_space = spaces.Box(0, 255, (1,), np.float32)
     action_space = spaces.Discrete(2)
 
@@ -47,6 +49,7 @@ class Lamp(gymnasium.Env):
 
     def render(self) -> Any:
         assert self.render_mode == "rgb_array"
+        self.drawn_in.add(threading.get_ident())
         return np.full((6, 8, 3), self.bright, np.uint8)
 
 
@@ -75,6 +78,7 @@ def test_a_gymnasium_environment_draws_itself() -> None:
     task = first_task(on)
     filmed: Filmed = on.environment.filmed(task)
     assert filmed.note == "gain=7"
+    Lamp.drawn_in.clear()
     agent = adaptax.algorithm("rl2", on, hidden=4, tasks=4)
     params, protocol = agent.init(jax.random.key(0)).params, Protocol(tasks=1, rounds=2, streams=2, episodes=2, seed=3)
     plain = record(agent, on, task, params, protocol)
@@ -86,6 +90,7 @@ def test_a_gymnasium_environment_draws_itself() -> None:
             assert frame.shape == (6, 8, 3) and frame.dtype == np.uint8
             assert (frame == seen[k[0], 0, k[1], 0]).all()
     assert len(np.unique(lived.observation[:, 0])) > 4
+    assert len(Lamp.drawn_in) == 1  # an OpenGL context draws black in any other thread
 
 
 def test_what_a_gymnasium_environment_cannot_draw() -> None:
@@ -195,3 +200,19 @@ def test_heavy_bodies_are_dark() -> None:
         return float(camera.frame(model.qpos0, np.zeros(model.nv))[:, WIDTH // 2].mean())
 
     assert brightness(3.0) < brightness(0.3) - 5
+
+
+@draws
+@pytest.mark.slow
+def test_meta_worlds_arm_is_drawn_in_every_episode() -> None:
+    on = registry.make_benchmark("metaworld-ml1", {"horizon": 3, "episodes": 3})
+    filmed: Filmed = on.environment.filmed(first_task(on))
+    agent = adaptax.algorithm("rl2", on, hidden=4, tasks=4)
+    params, protocol = agent.init(jax.random.key(0)).params, Protocol(tasks=1, episodes=3)
+    on = on._replace(environment=filmed.environment)
+    states = record(agent, on, first_task(on), params, protocol, states=True).states
+    frames = np.stack([filmed.frame(jax.tree.map(lambda x, k=k: x[0, 0, k], states)) for k in range(9)])
+    assert frames.shape[1:] == (480, 480, 3) and frames.std(axis=(1, 2, 3)).min() > 10
+    assert (frames[0] != frames[2]).any(axis=2).mean() > 1e-4
+    np.testing.assert_array_equal(frames[0], frames[3])  # every episode begins alike
+    assert frames[0, :100].std() < 5 < frames[0, -100:].std()  # nothing above the table: it stands on its feet
