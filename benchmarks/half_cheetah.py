@@ -13,12 +13,12 @@ from comparison import Agent, Comparison, Panel
 _ROUNDS = {"rounds": 3, "streams": 10}  # 10 episodes before each of two adaptations
 _MINIBATCH = {"tasks": 20, "streams": 10, "hidden": (64, 64)}
 _COLLECTED = {
-    **{"tasks": 5, "rounds": 2, "streams": 2, "gradient_steps": 500, "meta_batch": 16, "batch": 64, "context": 100},
+    **{"tasks": 5, "rounds": 2, "streams": 2, "gradient_steps": 400, "meta_batch": 8, "batch": 64, "context": 100},
     **{"hidden": (128, 128), "encoder_hidden": (64, 64), "learning_rate": 1e-3},
 }
 _AGENTS = {
     "MAML": Agent("maml-trpo", 80, _ROUNDS, {**_MINIBATCH, "step_size": 0.1}),
-    "PEARL": Agent("pearl", 120, {"rounds": 4, "streams": 2}, _COLLECTED),
+    "PEARL": Agent("pearl", 80, {"rounds": 4, "streams": 2}, _COLLECTED),
     "multi-task PPO": Agent("multitask-ppo", 80, _ROUNDS, _MINIBATCH),
 }
 PANELS = {
@@ -34,7 +34,7 @@ PANELS = {
         "half-cheetah-direction",
         {"goals": "paper"},
         20,  # lifetimes, half of them on each
-        {**_AGENTS, "PEARL": Agent("pearl", 120, {"rounds": 4, "streams": 2}, {**_COLLECTED, "tasks": 2})},
+        {**_AGENTS, "PEARL": Agent("pearl", 80, {"rounds": 4, "streams": 2}, {**_COLLECTED, "tasks": 2})},
     ),
 }
 NOTE = (
