@@ -10,11 +10,13 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import gymnasium
 import jax
 import jax.numpy as jnp
 import metaworld
 import numpy as np
 import pytest
+from metaworld.evaluation import metalearning_evaluation
 
 import adaptax
 from adaptax import registry
@@ -175,6 +177,28 @@ def test_ml10_trains_evaluates_and_resumes(tmp_path: Path) -> None:
     assert len(set(judged.tasks.family.tolist())) == 5 and np.isfinite(judged.returns).all()
     trained = whole.benchmark.train.enumerate(jax.random.key(0), 500)[1].family
     assert not set(judged.tasks.family.tolist()) & set(np.asarray(trained).tolist())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["maml", "rl2"])
+def test_meta_worlds_own_evaluation_takes_our_agents(name: str) -> None:
+    on = registry.make_benchmark("metaworld-ml1", {"horizon": 20, "episodes": 2})
+    small: dict[str, Any] = {"hidden": (8,)} if name == "maml" else {"hidden": 8, "tasks": 4}
+    algorithm = adaptax.algorithm(name, on, **small)
+    params = algorithm.init(jax.random.key(0)).params
+    config = {"algorithm": name, "benchmark": "metaworld-ml1"}
+    trained = adaptax.Trained(algorithm, on, params, jax.tree.map(lambda x: x[None], params), config, 1)
+    agent = trained.meta_world_agent(2, adaptation_episodes=2)
+    memory = {"recurrent_info_in_obs": True} if name == "rl2" else {}
+    envs: Any = gymnasium.make_vec(
+        "Meta-World/ML1-test", env_name="reach-v3", seed=1, meta_batch_size=2, max_episode_steps=20, **memory
+    )
+    success, total, by_task = metalearning_evaluation(
+        agent, envs, num_evals=1, adaptation_episodes=2, evaluation_episodes=1
+    )
+    assert 0 <= success <= 1 and total > 1 and set(by_task) == {"reach-v3"}
+    assert [live.rounds for live in agent._agents] == [1, 1]  # both adapted
+    envs.close()
 
 
 # --- what is refused ---
