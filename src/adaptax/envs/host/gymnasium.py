@@ -109,7 +109,8 @@ def _make(
         if isinstance(environment, str):
             made = gymnasium.make(environment, max_episode_steps=horizon, disable_env_checker=True, **drawn)
         else:
-            made = environment(**(drawn if "render_mode" in inspect.signature(environment).parameters else {}))
+            takes = bool(drawn) and "render_mode" in inspect.signature(environment).parameters
+            made = environment(**(drawn if takes else {}))
     except Exception as error:
         raise UserError(f"{name} cannot be made: {describe_error(error)}") from error
     if not isinstance(made, gymnasium.Env):

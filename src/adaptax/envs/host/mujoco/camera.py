@@ -58,8 +58,7 @@ class Camera:
         for effect in (self.mujoco.mjtRndFlag.mjRND_SHADOW, self.mujoco.mjtRndFlag.mjRND_REFLECTION):
             self.renderer.scene.flags[effect] = 0  # without a graphics card they take most of the time
         self.camera = self.mujoco.MjvCamera()
-        self.camera.type = self.mujoco.mjtCamera.mjCAMERA_TRACKING
-        self.camera.trackbodyid = 1  # the torso
+        self.camera.type = self.mujoco.mjtCamera.mjCAMERA_FREE  # one that tracks lags behind in some versions
         self.camera.distance, self.camera.azimuth, self.camera.elevation, _ = self.view
 
     @property
@@ -82,6 +81,7 @@ class Camera:
         mujoco.mj_kinematics(model, data)
         mujoco.mj_comPos(model, data)
         mujoco.mj_camlight(model, data)
+        self.camera.lookat[:] = data.subtree_com[1]  # of the robot
         self.renderer.update_scene(data, self.camera)
         self._mark(data.xpos[1], float(speed[0]), 0.0 if model.nq == model.nv else float(speed[1]))
         return self.renderer.render()
