@@ -50,10 +50,14 @@ def trained(label: str, options: Any) -> Seeds:
 
 
 def rows_of(found: Mapping[str, Seeds]) -> list[dict[str, Any]]:
-    rows = [row(f"{label}: episode {e}", s.returns[:, :, e - 1]) for label, s in found.items() for e in SHOWN]
+    rows = [
+        row(f"{label}, {len(s.returns)} seeds: episode {e}", s.returns[:, :, e - 1])
+        for label, s in found.items()
+        for e in SHOWN
+    ]
     # Task by task, on the seeds that both have: they were judged on the same goals.
     ours, ablated = (seeds.returns[:, :, -1] for seeds in found.values())
-    gain = row("PEARL − deterministic z: episode 20", ours[: len(ablated)] - ablated)
+    gain = row(f"PEARL − deterministic z, {len(ablated)} seeds: episode 20", ours[: len(ablated)] - ablated)
     return [*rows, {**gain, "target": "> 0", "met": gain["value"] - gain["ci95"] > 0}]
 
 

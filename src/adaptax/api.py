@@ -103,7 +103,8 @@ class Trained(NamedTuple):
         """This agent for `metaworld.evaluation.metalearning_evaluation`, on a vector of so many environments. What
         that function counts as success is its own affair: `evaluate` counts the same for every benchmark."""
         check_range("adaptation_episodes", adaptation_episodes, 1)
-        remembers = self.algorithm.plan.lifetime == 1
+        # Without a memory a single round is no sign of one: multi-task policies are fine-tuned after it.
+        remembers = self.algorithm.plan.lifetime == 1 and bool(jax.tree.leaves(self.start()))
         shape = (1, adaptation_episodes) if remembers else (adaptation_episodes, 1)
         return MetaWorldAgent(self.agent(streams=shape[0], episodes=shape[1], seed=seed), environments, remembers)
 

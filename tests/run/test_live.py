@@ -28,6 +28,7 @@ SETTINGS["gridnavi"] = {"episodes": 2, "goals": "paper"}
 SMALL: dict[str, dict[str, Any]] = {
     "maml": {"hidden": (8,), "streams": 3, "step_size": 0.5},
     "rl2": {"hidden": 8, "tasks": 4},
+    "multitask-ppo": {"hidden": (8,), "tasks": 4},
     "pearl": {"hidden": (8,), "encoder_hidden": (8,), "streams": 1, "rounds": 4, "context": 5, "context_rounds": 0},
     "varibad": {"hidden": 8, "policy_hidden": (8,), "tasks": 4},
 }

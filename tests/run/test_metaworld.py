@@ -117,6 +117,15 @@ def test_a_memory_goes_on_where_it_is_judged() -> None:
     assert any((np.asarray(x) != 0).any() for x in jax.tree.leaves(memory))
 
 
+def test_a_policy_that_is_fine_tuned_needs_no_rewards_where_it_is_judged() -> None:
+    """In training it never adapts, but it has no memory: its episodes are streams, and it adapts on them."""
+    policy = trained("multitask-ppo", "navigation")
+    ours, observations, _ = adapted(policy, 2, Vector(recurrent=False))
+    ours.reset(np.ones(len(GOALS), bool))
+    assert ours.eval_action(observations).shape == (2, 2)
+    assert ours._agents[0].protocol.streams == 2 and ours._agents[0].rounds == 1
+
+
 def test_misuse_is_one_sentence() -> None:
     with pytest.raises(UserError, match="adaptation-episodes is 0"):
         MAML.meta_world_agent(2, adaptation_episodes=0)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..types import UserError
+from ..types import UserError, check_range
 from .frozen import FrozenState
 from .live import LiveAgent
 
@@ -32,8 +32,7 @@ class MetaWorldAgent:
     `remembers` whether its memory goes on where it is judged."""
 
     def __init__(self, live: LiveAgent, environments: int, remembers: bool) -> None:
-        if environments < 1:
-            raise UserError(f"environments is {environments}; it must be at least 1")
+        check_range("environments", environments, 1)
         self._agents = [live, *(live.twin(live.protocol.seed + n) for n in range(1, environments))]
         self._remembers = remembers
         self._observed = int(np.prod(live.spec.observation_space.shape or ()))

@@ -91,7 +91,8 @@ def _benchmark(name: str, found: Sequence[Any], rewards: Rewards, horizon: int, 
     goals = [*own.train_tasks, *other.train_tasks, *own.test_tasks]
     classes = {**own.train_classes, **own.test_classes}
     robots = Robots(classes, goals, rewards)
-    tasks = [_task(robots, number) for number in range(len(goals))]
+    families = {name: place for place, name in enumerate(sorted(classes))}
+    tasks = [MetaWorldTask(k, families[goal.env_name], _drawn(goal)) for k, goal in enumerate(goals)]
     form = form_of(tasks)
     ends = np.cumsum([0, len(own.train_tasks), len(other.train_tasks), len(own.test_tasks)])
     train, validation, test = (listed(form, _in_turn(tasks[i:j])) for i, j in itertools.pairwise(ends))
@@ -169,10 +170,9 @@ def _stream(robots: Robots, render_mode: str | None = None) -> Tasked:
     return Tasked(RobotStream(robots), apply)
 
 
-def _task(robots: Robots, number: int) -> MetaWorldTask:
-    goal = robots.goals[number]
+def _drawn(goal: Any) -> np.ndarray:
     drawn = np.asarray(pickle.loads(goal.data)["rand_vec"], np.float32)
-    return MetaWorldTask(number, sorted(robots.classes).index(goal.env_name), np.pad(drawn, (0, DRAWN - len(drawn))))
+    return np.pad(drawn, (0, DRAWN - len(drawn)))
 
 
 def _in_turn(tasks: Sequence[MetaWorldTask]) -> list[MetaWorldTask]:
