@@ -4,8 +4,9 @@ The agent is trained on the benchmark, which steps hundreds of cheetahs at once,
 Gymnasium that pays for your velocity: it tries five episodes, adapts to what it was paid, tries five more, and so on.
 
 Without --run a small agent is trained first, for about two minutes of one core; fewer --iterations are quicker and
-teach less: on 30 held-out velocities its return was −105 ± 27 before adaptation and −77 ± 22 after (`adaptax evaluate` on
---out, MuJoCo 3.3.0), and asked for 1.5 m/s it ran 0.53, then 0.95. Any run of half-cheetah-velocity can be given.
+teach less: on 30 held-out velocities its return was −105 ± 27 before adaptation and −77 ± 22 after (`adaptax
+evaluate` on --out, MuJoCo 3.3.0), and asked for 1.5 m/s it ran 0.53, then 0.95. Any run of half-cheetah-velocity can
+be given.
 
 python examples/07_half_cheetah_velocity.py [--velocity 1.5] [--run DIR] [--iterations 40] [--out DIR]
 """
