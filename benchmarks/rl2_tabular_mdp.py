@@ -28,7 +28,7 @@ TRANSFORMER = {
     "trace": 0.9,
     "entropy": 0.15,
     "final_entropy": 0.02,
-    "decay": 650,
+    "decay": 850,
 }
 # Episodes: hyper-parameters, target, the paper's RL², and what bounds or rivals it (the paper's figures, but for what
 # an agent collects that knows the MDP).
