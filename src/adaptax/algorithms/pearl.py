@@ -52,10 +52,12 @@ class PEARLParams(NamedTuple):
 
 
 class PEARLAdapted(NamedTuple):
-    """The factors so far, how many episodes they come from, and whether the agent is judged (else it is trained)."""
+    """The factors so far, how many episodes they come from and whether any of these was rewarded, and whether the agent
+    is judged (else it is trained)."""
 
     factors: GaussianProduct
     episodes: Array  # int32 []
+    rewarded: Array  # bool []
     judged: Array  # bool []
 
 
@@ -91,6 +93,8 @@ class PEARL:
     """Episodes on a training task until which latents are drawn from the prior."""
     judged_exploration: int = 0
     """The same on a new task; 0: as many."""
+    explore_until_rewarded: bool = False
+    """Draw latents from the prior for longer, as long as no reward but 0 was perceived (for sparse rewards)."""
     latent: int = 5
     """Z: size of z."""
     encoder_hidden: tuple[int, ...] = (200, 200, 200)
@@ -103,6 +107,8 @@ class PEARL:
     """z is the belief's mean, without divergence from the prior (the paper's ablation)."""
     prior_weight: float = 0.1
     """β: weight of KL(q(z | c) ‖ N(0, I))."""
+    warm_up: int = 0
+    """Meta-iterations over which β rises linearly from zero; 0: it is the same from the first."""
     gradient_steps: int = 2000
     """Gradient steps in one meta-iteration."""
     meta_batch: int = 16
@@ -119,6 +125,8 @@ class PEARL:
     """ρ: factor on rewards, in place of a temperature."""
     learning_rate: float = 3e-4
     """Adam's step size, for all networks."""
+    decay: int = 0
+    """Meta-iterations over which it goes linearly to zero; 0: never."""
     target_rate: float = 0.005
     """τ: rate at which V̄ follows V."""
     mean_weight: float = 1e-3
@@ -129,7 +137,9 @@ class PEARL:
     def __post_init__(self) -> None:
         for name in ("tasks", "rounds", "streams", "latent", "gradient_steps", "meta_batch", "batch", "context"):
             check_range(name, getattr(self, name), 1)
-        for name in ("steps", "exploration", "judged_exploration", "prior_weight", "mean_weight", "log_std_weight"):
+        for name in ("steps", "exploration", "judged_exploration", "warm_up", "decay"):
+            check_range(name, getattr(self, name), 0)
+        for name in ("prior_weight", "mean_weight", "log_std_weight"):
             check_range(name, getattr(self, name), 0)
         for name in ("reward_scale", "learning_rate", "target_rate"):
             check_range(name, getattr(self, name), 0, above=True)
@@ -171,7 +181,8 @@ class PEARL:
     # --- how the agent faces one task ---
 
     def begin(self, params: PEARLParams, key: Key, index: Array) -> PEARLAdapted:
-        return PEARLAdapted(no_factors(self.latent), jnp.zeros((), jnp.int32), jnp.asarray(index < 0))
+        none = jnp.zeros((), jnp.int32)
+        return PEARLAdapted(no_factors(self.latent), none, jnp.zeros((), bool), jnp.asarray(index < 0))
 
     def start(self, params: PEARLParams) -> Array:
         return jnp.zeros((self.latent,), jnp.float32)
@@ -190,12 +201,15 @@ class PEARL:
         read = self._read(rollout)
         factors = self._encoder.product(params.encoder, read.reshape(-1, read.shape[-1]))
         ended = jnp.sum(jnp.logical_or(rollout.terminated, rollout.truncated), dtype=jnp.int32)
-        return PEARLAdapted(adapted.factors.times(factors), adapted.episodes + ended, adapted.judged)
+        rewarded = jnp.logical_or(adapted.rewarded, jnp.any(rollout.reward != 0.0))
+        return PEARLAdapted(adapted.factors.times(factors), adapted.episodes + ended, rewarded, adapted.judged)
 
     def belief(self, adapted: PEARLAdapted) -> DiagonalGaussian:
         """What z is drawn from [Z]: the prior while exploring, then the product of all factors."""
         alone = jnp.where(adapted.judged, self.judged_exploration or self.exploration, self.exploration)
         exploring = adapted.episodes < alone
+        if self.explore_until_rewarded:
+            exploring = jnp.logical_or(exploring, jnp.logical_not(adapted.rewarded))
         return jax.tree.map(lambda x: jnp.where(exploring, 0.0, x), adapted.factors.distribution())
 
     def _draw(self, belief: DiagonalGaussian, key: Key | None) -> Array:
@@ -235,7 +249,9 @@ class PEARL:
 
     @property
     def _optimizer(self) -> optax.GradientTransformation:
-        return optax.adam(self.learning_rate)
+        if not self.decay:
+            return optax.adam(self.learning_rate)
+        return optax.adam(optax.linear_schedule(self.learning_rate, 0.0, self.decay * self.gradient_steps))
 
     def update(self, state: PEARLState, trials: Trial, key: Key) -> tuple[PEARLState, Metrics]:
         def flat(x: Array) -> Array:  # [N, R, B, T, ...] -> [N, R·B·T, ...]
@@ -246,15 +262,26 @@ class PEARL:
         read = flat(self._read(trials.rollouts)[:, : self.context_rounds or None])
         contexts = buffers.add_by_task(state.contexts, trials.index, read, clear=True)
 
+        prior_weight = self._prior_weight(state.iteration)
+
         def improve(learned: Learned, key: Key) -> tuple[Learned, Metrics]:
-            return self.gradient_step(learned, transitions, contexts, key)
+            return self.gradient_step(learned, transitions, contexts, prior_weight, key)
 
         learned = (state.params, state.target, state.optimizers)
         learned, metrics = jax.lax.scan(improve, learned, jax.random.split(key, self.gradient_steps))
         return PEARLState(*learned, transitions, contexts, state.iteration + 1), jax.tree.map(jnp.mean, metrics)
 
+    def _prior_weight(self, iteration: Array) -> Array:
+        share = iteration.astype(jnp.float32) / self.warm_up if self.warm_up else 1.0
+        return self.prior_weight * jnp.minimum(share, 1.0)
+
     def gradient_step(
-        self, learned: Learned, transitions: buffers.TaskRing, contexts: buffers.TaskRing, key: Key
+        self,
+        learned: Learned,
+        transitions: buffers.TaskRing,
+        contexts: buffers.TaskRing,
+        prior_weight: Array,
+        key: Key,
     ) -> tuple[Learned, Metrics]:
         """One step of everything on a fresh meta-batch, whose tasks are gone through one by one."""
         (encoder, (policy, critics, value)), target, (first, second) = learned
@@ -266,7 +293,7 @@ class PEARL:
         context = buffers.sample_by_task(contexts, context_key, index, self.context)
         latent_keys, action_keys = (jax.random.split(k, self.meta_batch) for k in draw_keys)
         learns: Any = (encoder, critics)
-        loss = partial(self.critic_loss, target)
+        loss = partial(self.critic_loss, target, prior_weight)
         slope, (latent, metrics) = mean_gradient(loss, learns, batch, context, latent_keys)
         (encoder, critics), first = self._descend(learns, slope, first)
         learns = (policy, value)
@@ -282,7 +309,13 @@ class PEARL:
         return optax.apply_updates(learns, step), optimizer
 
     def critic_loss(
-        self, target: Params, learned: tuple[Params, Params], batch: Transition, context: Array, key: Key
+        self,
+        target: Params,
+        prior_weight: Array,
+        learned: tuple[Params, Params],
+        batch: Transition,
+        context: Array,
+        key: Key,
     ) -> tuple[Array, tuple[Array, Metrics]]:
         """The loss of encoder and critics on the transitions [B] and the context [C, I] of one task; and z̄ [B, Z].
 
@@ -298,7 +331,7 @@ class PEARL:
         error = sum((jnp.mean(jnp.square(value - goal)) for value in values), jnp.zeros(()))
         prior = jax.tree.map(jnp.zeros_like, belief)
         divergence = jnp.sum(belief.divergence(prior))
-        loss = error if self.deterministic else error + self.prior_weight * self.meta_batch * divergence
+        loss = error if self.deterministic else error + prior_weight * self.meta_batch * divergence
         metrics = {"critic_error": error, "belief_divergence": divergence}
         return loss, (fixed, metrics)
 

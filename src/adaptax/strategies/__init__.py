@@ -26,6 +26,7 @@ STRATEGIES: dict[str, dict[str, str]] = {
     },
     "sparse-navigation": {
         "random": "adaptax.strategies.navigation:random",
+        "posterior-sampling": "adaptax.strategies.navigation:PosteriorSampling",
         "known-goal": "adaptax.strategies.navigation:known_goal",
     },
     "clustered-navigation": {

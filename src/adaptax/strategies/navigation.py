@@ -1,14 +1,17 @@
-"""Reference strategies for 2-D navigation, dense and sparse: random actions, and walking to a known goal."""
+"""Reference strategies for 2-D navigation, dense and sparse: random actions, posterior sampling over the half circle of
+`sparse-navigation`, and walking to a known goal."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import gymnasium
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from adaptax.envs.sparse_navigation import RADIUS
 from adaptax.types import Array, Decision, Key, Params, Rollout, Spec, Timestep, check_range
 
 
@@ -73,6 +76,57 @@ class KnownGoal:
         return adapted
 
 
+ANGLES = np.linspace(0.0, np.pi, 400)
+HALF_CIRCLE = np.stack([np.cos(ANGLES), np.sin(ANGLES)], axis=1).astype(np.float32)  # what is drawn from
+NEAREST = 0.01  # how much worse than the best a goal may fit what was perceived; they lie 0.008 apart
+
+
+class Search(NamedTuple):
+    """What the search remembers: by how much each goal of `HALF_CIRCLE` contradicts what was perceived, at worst; where
+    the last move led; and the goal of this episode."""
+
+    misfit: Array  # float32 [400]
+    reached: Array  # float32 [2]
+    goal: Array  # float32 [2]
+
+
+@dataclass(frozen=True)
+class PosteriorSampling:
+    """Draws one of the goals that are still possible when an episode starts, evenly, and walks there: Thompson
+    sampling with the exact belief, which rules out what was searched in vain. A reward tells the distance, so a goal
+    that was found is one of two until the next episode."""
+
+    spec: Spec
+    reach: float = 0.1
+    informed: ClassVar[bool] = False
+
+    def begin(self, params: Params, key: Key, index: Array) -> tuple[()]:
+        return ()
+
+    def start(self, params: Params) -> Search:
+        # Nowhere yet: so far away that no reward there contradicts a goal.
+        nowhere = jnp.full((2,), 1e3, jnp.float32)
+        return Search(jnp.zeros((len(HALF_CIRCLE),), jnp.float32), nowhere, jnp.zeros((2,), jnp.float32))
+
+    def act(
+        self, params: Params, adapted: tuple[()], memory: Search, timestep: Timestep, key: Key
+    ) -> tuple[Decision, Search]:
+        goals, reward = jnp.asarray(HALF_CIRCLE), timestep.reward
+        distance = jnp.linalg.norm(goals - memory.reached, axis=-1)
+        perceived = jnp.where(reward > 0.0, 1.0 - reward, -reward)
+        misfit = jnp.where(reward == 0.0, jnp.maximum(RADIUS - distance, 0.0), jnp.abs(distance - perceived))
+        misfit = jnp.maximum(memory.misfit, misfit)
+        draw = jax.random.uniform(key, misfit.shape, jnp.float32)
+        drawn = goals[jnp.argmax(jnp.where(misfit <= misfit.min() + NEAREST, draw, -1.0))]
+        goal = jnp.where(timestep.first, drawn, memory.goal)
+        action = jnp.clip((goal - timestep.observation) / self.reach, -1.0, 1.0)
+        following = Search(misfit, timestep.observation + self.reach * action, goal)
+        return Decision(action * action_edge(self.spec)), following
+
+    def adapt(self, params: Params, adapted: tuple[()], rollout: Rollout, key: Key) -> tuple[()]:
+        return adapted
+
+
 def random(spec: Spec, scale: float = 1.0) -> RandomMoves:
     """Independent normal actions of standard deviation `scale` half-widths of the action box."""
     check_range("scale", scale, 0.0)
@@ -84,4 +138,4 @@ def known_goal(spec: Spec) -> KnownGoal:
     return KnownGoal(spec)
 
 
-STRATEGIES = {"random": random, "known-goal": known_goal}
+STRATEGIES = {"random": random, "posterior-sampling": PosteriorSampling, "known-goal": known_goal}
