@@ -34,12 +34,13 @@ _PAIRS = {**_TRIALS, "trace": 0.3, "entropy": 0.03, "decay": 600, "network": "ls
 _POINT = Defaults({"step_size": 0.5}, 300, {"rounds": 4, "streams": 40, "tasks": 40}, spread=True)
 _CLUSTERED = {"hidden": (64, 64), "streams": 10, "epochs": 5, "learning_rate": 3e-3, "decay": 250}
 _MODULATED = {**_CLUSTERED, "tasks": 20, "inner_steps": 0, "step_size": 0.02, "probing_step_size": 0.02}
-# As many steps as published, but half of them with latents from the prior, so that contexts hold a reward; fewer and
-# smaller gradient steps of smaller networks (docs/algorithms/pearl.md).
+# As many steps as published, but half of them with latents from the prior, of which contexts are made, so that they
+# hold a reward; fewer and smaller gradient steps of smaller networks (docs/algorithms/pearl.md).
 _PEARL = {
-    **{"tasks": 10, "rounds": 10, "context_rounds": 0, "streams": 5, "exploration": 25, "judged_exploration": 10},
-    **{"gradient_steps": 500, "batch": 32, "context": 1000, "hidden": (128, 128), "encoder_hidden": (64, 64)},
-    **{"latent": 2, "prior_weight": 1.0, "discount": 0.9, "reward_scale": 100.0, "learning_rate": 1e-3},
+    **{"tasks": 10, "rounds": 10, "context_rounds": 5, "streams": 5, "exploration": 25, "judged_exploration": 1},
+    **{"explore_until_rewarded": True, "judged_by_mean": False, "latent": 2, "context": 100, "prior_weight": 1.0},
+    **{"gradient_steps": 500, "batch": 32, "hidden": (128, 128), "encoder_hidden": (64, 64)},
+    **{"discount": 0.9, "reward_scale": 100.0, "learning_rate": 1e-3, "decay": 200},
 }
 # The agent comes to rely on its own noise to find out where the goal is, so it keeps it when judged.
 _PAST_TRIALS = {"tasks": 8, "batch": 16, "discount": 0.9, "learning_rate": 2e-3, "judged_by_mean": False}
@@ -88,7 +89,7 @@ DEFAULTS: dict[tuple[str, str], Defaults] = {
     ),
     ("mmaml", "clustered-navigation"): Defaults(_MODULATED, 250, {"rounds": 4, "streams": 10}),
     ("gmps", "sparse-navigation"): Defaults(_GUIDED, 60, _GRADIENT),
-    ("pearl", "sparse-navigation"): Defaults(_PEARL, 240, {"rounds": 20, "streams": 1, "tasks": 20}),
+    ("pearl", "sparse-navigation"): Defaults(_PEARL, 200, {"rounds": 20, "streams": 1, "tasks": 20}),
     # Environments on the host take a hundred times as long to step as those in JAX.
     **{(name, on): Defaults(evaluation=_ON_HOST) for name in _BY_GRADIENT for on in ("cart-pole", "pendulum")},
     **{(name, on): Defaults(evaluation=_TEN_EPISODES) for name in _BY_GRADIENT for on in _META_WORLD},

@@ -80,7 +80,7 @@ def test_the_critics_loss_by_hand() -> None:
     keys = jax.random.split(key, 5)
 
     def mean_loss(algorithm: Any) -> Any:
-        losses, (latent, metrics) = jax.vmap(partial(algorithm.critic_loss, target, 0.7, learned))(*sampled(), keys)
+        losses, (latent, metrics) = jax.vmap(partial(algorithm.critic_loss, target, learned))(*sampled(), keys)
         return jnp.mean(losses), latent, jax.tree.map(jnp.mean, metrics)
 
     found, latent, metrics = mean_loss(algorithm)
@@ -112,7 +112,7 @@ def test_which_loss_teaches_what() -> None:
     batch, context = jax.tree.map(lambda x: x[0], sampled())
 
     def of(encoder: Any, policy: Any, critics: Any, value: Any, target: Any) -> tuple[Any, Any]:
-        first, (latent, _) = algorithm.critic_loss(target, 0.7, (encoder, critics), batch, context, key)
+        first, (latent, _) = algorithm.critic_loss(target, (encoder, critics), batch, context, key)
         return first, algorithm.actor_loss(critics, (policy, value), batch.observation, latent, key)[0]
 
     given = (encoder, policy, critics, value, state.target)
@@ -126,9 +126,9 @@ def test_which_loss_teaches_what() -> None:
     assert moved(1) == [False, True, True, True, False]
     # The encoder learns from the critics' error through z, and differently with the prior's weight.
     rest = (batch, context, key)
+    free = replace(algorithm, prior_weight=0.0)
     slope, held = (
-        jax.grad(lambda e, w=w: algorithm.critic_loss(state.target, w, (e, critics), *rest)[0])(encoder)
-        for w in (0.0, 0.7)
+        jax.grad(lambda e, a=a: a.critic_loss(state.target, (e, critics), *rest)[0])(encoder) for a in (free, algorithm)
     )
     assert all(np.any(a != b) and np.any(a != 0) for a, b in zip(*map(jax.tree.leaves, (slope, held)), strict=True))
 
@@ -241,6 +241,9 @@ def test_a_latent_lasts_an_episode() -> None:
     np.testing.assert_allclose(decisions[0].action, policy.mode(), rtol=1e-5)
     drawn = [act(params, trained, latents[0], following, k)[0].action for k in keys]
     assert np.all(drawn[0] != drawn[1])
+    noisy = replace(algorithm, judged_by_mean=False)
+    drawn = [noisy.act(params, later, latents[0], following, k)[0].action for k in keys]
+    assert np.all(drawn[0] != drawn[1])
     certain = replace(algorithm, deterministic=True).act(params, later, start, timestep, key)[1]
     np.testing.assert_allclose(certain, expected.mean, rtol=1e-4, atol=1e-5)
 
@@ -266,24 +269,6 @@ def test_the_search_goes_on_until_a_reward() -> None:
         assert np.all(plain.belief(empty).mean != 0)
         early = algorithm.adapt(params, begun, jax.tree.map(lambda x: x[1:], rewarded), key)
         np.testing.assert_array_equal(algorithm.belief(early).mean, 0)  # one episode of two
-
-
-def test_the_prior_counts_more_and_more() -> None:
-    """β rises linearly from zero to `prior_weight`, and the update uses it."""
-    _, state, trials = meta_batch()
-    algorithm = make(warm_up=4, gradient_steps=1)
-    weights = [float(algorithm._prior_weight(jnp.int32(i))) for i in (0, 1, 3, 4, 9)]
-    np.testing.assert_allclose(weights, [0.0, 0.175, 0.525, 0.7, 0.7], rtol=1e-6)
-    assert float(make()._prior_weight(jnp.int32(0))) == pytest.approx(0.7)
-
-    def after(algorithm: Any, iteration: int) -> Any:
-        begun = state._replace(iteration=jnp.int32(iteration))
-        return jax.jit(algorithm.update)(begun, trials, jax.random.key(0))[0].params
-
-    plain = make(gradient_steps=1)
-    jax.tree.map(np.testing.assert_array_equal, after(algorithm, 4), after(plain, 0))
-    free = after(replace(plain, prior_weight=0.0), 0)
-    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-6), after(algorithm, 0), free)
 
 
 def test_the_step_size_decays_to_zero() -> None:

@@ -95,6 +95,8 @@ class PEARL:
     """The same on a new task; 0: as many."""
     explore_until_rewarded: bool = False
     """Draw latents from the prior for longer, as long as no reward but 0 was perceived (for sparse rewards)."""
+    judged_by_mean: bool = True
+    """Whether a judged agent takes the policy's mean action; else it draws, as in training."""
     latent: int = 5
     """Z: size of z."""
     encoder_hidden: tuple[int, ...] = (200, 200, 200)
@@ -107,8 +109,6 @@ class PEARL:
     """z is the belief's mean, without divergence from the prior (the paper's ablation)."""
     prior_weight: float = 0.1
     """β: weight of KL(q(z | c) ‖ N(0, I))."""
-    warm_up: int = 0
-    """Meta-iterations over which β rises linearly from zero; 0: it is the same from the first."""
     gradient_steps: int = 2000
     """Gradient steps in one meta-iteration."""
     meta_batch: int = 16
@@ -137,7 +137,7 @@ class PEARL:
     def __post_init__(self) -> None:
         for name in ("tasks", "rounds", "streams", "latent", "gradient_steps", "meta_batch", "batch", "context"):
             check_range(name, getattr(self, name), 1)
-        for name in ("steps", "exploration", "judged_exploration", "warm_up", "decay"):
+        for name in ("steps", "exploration", "judged_exploration", "decay"):
             check_range(name, getattr(self, name), 0)
         for name in ("prior_weight", "mean_weight", "log_std_weight"):
             check_range(name, getattr(self, name), 0)
@@ -194,7 +194,8 @@ class PEARL:
         latent = jnp.where(timestep.first, self._draw(self.belief(adapted), latent_key), memory)
         observation = distributions.flatten(self.spec.observation_space, timestep.observation)
         policy = self._actor_critic.policy(params.actor_critic.policy, observation, latent)
-        action = jnp.where(adapted.judged, policy.mode(), policy.sample(action_key))
+        by_mean = jnp.logical_and(adapted.judged, self.judged_by_mean)
+        action = jnp.where(by_mean, policy.mode(), policy.sample(action_key))
         return Decision(squashed.to_space(self.spec.action_space, action)), latent
 
     def adapt(self, params: PEARLParams, adapted: PEARLAdapted, rollout: Rollout, key: Key) -> PEARLAdapted:
@@ -262,26 +263,15 @@ class PEARL:
         read = flat(self._read(trials.rollouts)[:, : self.context_rounds or None])
         contexts = buffers.add_by_task(state.contexts, trials.index, read, clear=True)
 
-        prior_weight = self._prior_weight(state.iteration)
-
         def improve(learned: Learned, key: Key) -> tuple[Learned, Metrics]:
-            return self.gradient_step(learned, transitions, contexts, prior_weight, key)
+            return self.gradient_step(learned, transitions, contexts, key)
 
         learned = (state.params, state.target, state.optimizers)
         learned, metrics = jax.lax.scan(improve, learned, jax.random.split(key, self.gradient_steps))
         return PEARLState(*learned, transitions, contexts, state.iteration + 1), jax.tree.map(jnp.mean, metrics)
 
-    def _prior_weight(self, iteration: Array) -> Array:
-        share = iteration.astype(jnp.float32) / self.warm_up if self.warm_up else 1.0
-        return self.prior_weight * jnp.minimum(share, 1.0)
-
     def gradient_step(
-        self,
-        learned: Learned,
-        transitions: buffers.TaskRing,
-        contexts: buffers.TaskRing,
-        prior_weight: Array,
-        key: Key,
+        self, learned: Learned, transitions: buffers.TaskRing, contexts: buffers.TaskRing, key: Key
     ) -> tuple[Learned, Metrics]:
         """One step of everything on a fresh meta-batch, whose tasks are gone through one by one."""
         (encoder, (policy, critics, value)), target, (first, second) = learned
@@ -293,7 +283,7 @@ class PEARL:
         context = buffers.sample_by_task(contexts, context_key, index, self.context)
         latent_keys, action_keys = (jax.random.split(k, self.meta_batch) for k in draw_keys)
         learns: Any = (encoder, critics)
-        loss = partial(self.critic_loss, target, prior_weight)
+        loss = partial(self.critic_loss, target)
         slope, (latent, metrics) = mean_gradient(loss, learns, batch, context, latent_keys)
         (encoder, critics), first = self._descend(learns, slope, first)
         learns = (policy, value)
@@ -309,13 +299,7 @@ class PEARL:
         return optax.apply_updates(learns, step), optimizer
 
     def critic_loss(
-        self,
-        target: Params,
-        prior_weight: Array,
-        learned: tuple[Params, Params],
-        batch: Transition,
-        context: Array,
-        key: Key,
+        self, target: Params, learned: tuple[Params, Params], batch: Transition, context: Array, key: Key
     ) -> tuple[Array, tuple[Array, Metrics]]:
         """The loss of encoder and critics on the transitions [B] and the context [C, I] of one task; and z̄ [B, Z].
 
@@ -331,7 +315,7 @@ class PEARL:
         error = sum((jnp.mean(jnp.square(value - goal)) for value in values), jnp.zeros(()))
         prior = jax.tree.map(jnp.zeros_like, belief)
         divergence = jnp.sum(belief.divergence(prior))
-        loss = error if self.deterministic else error + prior_weight * self.meta_batch * divergence
+        loss = error if self.deterministic else error + self.prior_weight * self.meta_batch * divergence
         metrics = {"critic_error": error, "belief_divergence": divergence}
         return loss, (fixed, metrics)
 

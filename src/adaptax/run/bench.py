@@ -73,6 +73,7 @@ JOBS = [
             "gradient_steps": 10,
             "batch": 256,
             "context": 1000,
+            "context_rounds": 0,
             "latent": 5,
             "hidden": (300, 300, 300),
             "encoder_hidden": (200, 200, 200),
