@@ -56,7 +56,9 @@ LAZY = {"matplotlib", "PIL", "imageio_ffmpeg", "tensorboardX", "tyro"}
 MAX_FILE = 320
 MAX_FUNCTION = 60
 # Sizes keep a file readable and are not walls: "file" or "file:function" → the reason to break one.
-LONG_FILES: dict[str, str] = {}
+LONG_FILES: dict[str, str] = {
+    "algorithms/pearl.py": "28 documented fields: besides what trains it, how it searches on a new task",
+}
 LONG_FUNCTIONS: dict[str, str] = {}
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef

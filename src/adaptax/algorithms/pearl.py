@@ -18,8 +18,9 @@ trial, from which contexts are drawn; it is emptied when the task is collected f
 what the policy would see. Soft actor-critic learns from `Rollout.shaped`; contexts hold the reward that is perceived.
 
 In the words of the protocol: `begin` gives no factors, `act` draws z when an episode starts and remembers it, `adapt`
-multiplies the factors of a round in; two sums hold the product. Until `exploration` episodes are over, z is drawn from
-the prior. A task that is not of the training set (index −1: every evaluation) is met with the policy's mean action.
+multiplies the factors of a round in; two sums hold the product. Until `exploration` episodes are over, and with
+`explore_until_rewarded` until a reward came, z is drawn from the prior. A task that is not of the training set (index
+−1: every evaluation) is met with the policy's mean action, if `judged_by_mean`.
 
 Differences from the authors' code: when collecting, the belief is that of all transitions of the trial so far, not of a
 sample of them; the rings begin empty, without data of every task, and meta-batches hold tasks that have data; hidden
@@ -52,8 +53,7 @@ class PEARLParams(NamedTuple):
 
 
 class PEARLAdapted(NamedTuple):
-    """The factors so far, how many episodes they come from and whether any of these was rewarded, and whether the agent
-    is judged (else it is trained)."""
+    """The factors so far; of how many episodes; whether any was rewarded; whether the agent is judged, or trained."""
 
     factors: GaussianProduct
     episodes: Array  # int32 []
@@ -137,9 +137,8 @@ class PEARL:
     def __post_init__(self) -> None:
         for name in ("tasks", "rounds", "streams", "latent", "gradient_steps", "meta_batch", "batch", "context"):
             check_range(name, getattr(self, name), 1)
-        for name in ("steps", "exploration", "judged_exploration", "decay"):
-            check_range(name, getattr(self, name), 0)
-        for name in ("prior_weight", "mean_weight", "log_std_weight"):
+        weights = ("prior_weight", "mean_weight", "log_std_weight")
+        for name in ("steps", "exploration", "judged_exploration", "decay", *weights):
             check_range(name, getattr(self, name), 0)
         for name in ("reward_scale", "learning_rate", "target_rate"):
             check_range(name, getattr(self, name), 0, above=True)

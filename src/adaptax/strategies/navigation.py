@@ -11,7 +11,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from adaptax.envs.sparse_navigation import RADIUS
 from adaptax.types import Array, Decision, Key, Params, Rollout, Spec, Timestep, check_range
 
 
@@ -94,10 +93,14 @@ class Search(NamedTuple):
 class PosteriorSampling:
     """Draws one of the goals that are still possible when an episode starts, evenly, and walks there: Thompson
     sampling with the exact belief, which rules out what was searched in vain. A reward tells the distance, so a goal
-    that was found is one of two until the next episode."""
+    that was found is one of two until the next episode.
+
+    `reach` is as in `KnownGoal`; nothing is paid further than `radius` from the goal.
+    """
 
     spec: Spec
     reach: float = 0.1
+    radius: float = 0.2
     informed: ClassVar[bool] = False
 
     def begin(self, params: Params, key: Key, index: Array) -> tuple[()]:
@@ -114,7 +117,7 @@ class PosteriorSampling:
         goals, reward = jnp.asarray(HALF_CIRCLE), timestep.reward
         distance = jnp.linalg.norm(goals - memory.reached, axis=-1)
         perceived = jnp.where(reward > 0.0, 1.0 - reward, -reward)
-        misfit = jnp.where(reward == 0.0, jnp.maximum(RADIUS - distance, 0.0), jnp.abs(distance - perceived))
+        misfit = jnp.where(reward == 0.0, jnp.maximum(self.radius - distance, 0.0), jnp.abs(distance - perceived))
         misfit = jnp.maximum(memory.misfit, misfit)
         draw = jax.random.uniform(key, misfit.shape, jnp.float32)
         drawn = goals[jnp.argmax(jnp.where(misfit <= misfit.min() + NEAREST, draw, -1.0))]
