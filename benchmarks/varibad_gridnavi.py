@@ -2,8 +2,7 @@
 
 Both train on trials of 4 episodes for as many environment steps, and are judged on the same trials of 6 episodes: by
 episode, beside the Bayes-optimal agent. A figure shows what the first seed's belief expects of every cell while it
-explores. With `--network lstm` VariBAD's encoder is an LSTM; it is trained alone then, and has a result file of its
-own.
+explores.
 """
 
 from __future__ import annotations
@@ -21,24 +20,20 @@ from adaptax.run.evaluate import Protocol, evaluate
 NAME, ON = "varibad_gridnavi", "gridnavi"
 FIGURE = Path(__file__).parents[1] / "docs" / "figures" / "varibad-belief.png"
 
-Agents = dict[str, tuple[str, int, dict[str, Any]]]
-AGENTS: Agents = {  # both for the published 20 M steps
+AGENTS: dict[str, tuple[str, int, dict[str, Any]]] = {  # both for the published 20 M steps
     "VariBAD": ("varibad", 20_833, {"decay": 20_833}),
     "RL²": ("rl2", 1302, {"decay": 1302}),
 }
-WITH_LSTM: Agents = {"VariBAD": ("varibad", 20_833, {"decay": 20_833, "network": "lstm"})}
 TRAINED, JUDGED = 4, 6  # episodes per trial
 OPTIMUM = (4.0, *[11.0714] * (JUDGED - 1))
 TARGET = 0.95 * sum(OPTIMUM[:TRAINED])
 PROTOCOL = Protocol(tasks=420, episodes=JUDGED, seed=1)
 
 
-def measured(
-    recipe: str, agents: Agents, name: str, seed: int, options: Any
-) -> tuple[api.Trained, np.ndarray, dict[str, Any]]:
+def measured(name: str, seed: int, options: Any) -> tuple[api.Trained, np.ndarray, dict[str, Any]]:
     """The trained agent, its returns [tasks, episodes], and the last row of its metrics."""
-    algorithm, iterations, own = agents[name]
-    out = RUNS / f"{recipe}-{algorithm}-seed{seed}"
+    algorithm, iterations, own = AGENTS[name]
+    out = RUNS / f"{NAME}-{algorithm}-seed{seed}"
     given = {"settings": {"goals": "paper", "episodes": TRAINED}, "hyperparameters": own}
     agent, last = common.trained(out, algorithm, ON, options, options.iterations or iterations, seed, **given)
     longer = registry.make_benchmark(ON, {"goals": "paper", "episodes": JUDGED})
@@ -58,20 +53,17 @@ def rows_of(name: str, returns: np.ndarray) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    parser = arguments(__doc__ or "")
-    parser.add_argument("--network", choices=["gru", "lstm"], default="gru", help="VariBAD's encoder")
-    options = parser.parse_args()
-    lstm, seeds = options.network == "lstm", seeds_of(options)
-    recipe, agents = ("varibad_lstm_gridnavi", WITH_LSTM) if lstm else (NAME, AGENTS)
-    found = {name: [measured(recipe, agents, name, seed, options) for seed in seeds] for name in agents}
+    options = arguments(__doc__ or "").parse_args()
+    seeds = seeds_of(options)
+    found = {name: [measured(name, seed, options) for seed in seeds] for name in AGENTS}
     returns = {name: np.stack([returns for _, returns, _ in each]) for name, each in found.items()}
-    rows = [row for name in agents for row in rows_of(name, returns[name])]
+    rows = [row for name in AGENTS for row in rows_of(name, returns[name])]
     later = returns["VariBAD"][:, :, 4:].mean(axis=2) - returns["VariBAD"][:, :, 3]
     rows.append(row("VariBAD, mean of episodes 5 and 6 − episode 4", later))
     lasts = [last for _, _, last in found["VariBAD"]]
     result = document(
-        recipe,
-        f"VariBAD{' with an LSTM' if lstm else ''}, GridNavi, all 21 goals, 4 episodes",
+        NAME,
+        "VariBAD, GridNavi, all 21 goals, 4 episodes",
         "total return per trial",
         returns["VariBAD"][:, :, :TRAINED].sum(axis=2),
         seeds=seeds,
@@ -87,8 +79,7 @@ def main() -> None:
         "per_episode": {k: v.mean(1).tolist() for k, v in returns.items()},
     }
     write({**result, "rows": rows, "details": details})
-    if not lstm:
-        draw(found["VariBAD"][0][0])
+    draw(found["VariBAD"][0][0])
 
 
 NOTE = (
