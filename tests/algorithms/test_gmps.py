@@ -91,6 +91,7 @@ def test_the_two_phases_move_what_they_should() -> None:
         assert moved(params[n].step_sizes, params[n + 1].step_sizes) == imitates
 
 
+@pytest.mark.slow  # two gradients through imitation, a minute of compilation
 def test_step_sizes_that_are_not_learned_have_no_gradient() -> None:
     algorithm, state, trials = after(2)
     params, before = state.params, jax.tree.map(lambda x: x[0, 0], batches(algorithm, trials))

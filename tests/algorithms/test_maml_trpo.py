@@ -136,7 +136,7 @@ def test_e_maml_credits_what_was_done_before_with_what_was_earned_after() -> Non
         assert abs(difference) > 1e-3
 
 
-@pytest.mark.parametrize("on", ["navigation", "bandit"])
+@pytest.mark.parametrize("on", ["navigation", pytest.param("bandit", marks=pytest.mark.slow)])
 def test_an_update_improves_within_the_trust_region(on: str) -> None:
     # On a bandit only the last biases matter, and the inner step makes the divergence blind to some of them.
     case = make(on, damping=0.1 if on == "bandit" else 0.0, wide=False)

@@ -53,14 +53,14 @@ def test_posterior_sampling_searches_the_half_circle_without_repeating_itself(pl
     """Against a search of our own: where nothing was paid no goal is left, and a reward leaves the two goals at its
     distance. An agent that draws afresh finds one goal in eight an episode, and 80 % in twelve."""
     benchmark = sparse_navigation()
-    returns = play(benchmark, STRATEGIES["posterior-sampling"](benchmark.spec), "test", tasks=1000, episodes=14)
+    returns = play(benchmark, STRATEGIES["posterior-sampling"](benchmark.spec), "test", tasks=400, episodes=14)
     generator, circle = np.random.default_rng(0), np.linspace(0.0, np.pi, 400)
     places = np.stack([np.cos(circle), np.sin(circle)], axis=1)
-    goal = np.asarray(benchmark.test.tasks.goal)[np.arange(1000) % 20]  # type: ignore[attr-defined]
-    possible, found = np.ones((1000, 400), bool), np.zeros((1000, 14), bool)
+    goal = np.asarray(benchmark.test.tasks.goal)[np.arange(400) % 20]  # type: ignore[attr-defined]
+    possible, found = np.ones((400, 400), bool), np.zeros((400, 14), bool)
     for episode in range(14):
         drawn = places[np.argmax(possible * generator.uniform(size=possible.shape), axis=1)]
-        position = np.zeros((1000, 2))
+        position = np.zeros((400, 2))
         for _ in range(20):
             position += np.clip(drawn - position, -0.1, 0.1)
             distance = np.linalg.norm(position - goal, axis=1)
@@ -68,5 +68,5 @@ def test_posterior_sampling_searches_the_half_circle_without_repeating_itself(pl
             possible &= np.where(hit[:, None], np.abs(away - distance[:, None]) < 0.01, away >= 0.19)
             found[:, episode] |= hit
     share = (returns > 0).mean(axis=0)
-    np.testing.assert_allclose(share, found.mean(axis=0), atol=0.06)  # four standard errors
+    np.testing.assert_allclose(share, found.mean(axis=0), atol=0.1)  # about three standard errors
     assert share[-1] == 1.0 and returns[:, -1].mean() == pytest.approx(13.3, abs=0.1)
