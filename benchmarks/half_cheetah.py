@@ -16,7 +16,7 @@ _COLLECTED = {
     **{"tasks": 5, "rounds": 2, "streams": 2, "gradient_steps": 400, "meta_batch": 8, "batch": 64, "context": 100},
     **{"hidden": (128, 128), "encoder_hidden": (64, 64), "learning_rate": 1e-3},
 }
-# With steps of one size the two directions take turns: it runs either way after 80 iterations, and one way later.
+# With steps of one size it ran both ways after 40 iterations, and one way after 80.
 _SETTLING = {**_COLLECTED, "tasks": 2, "decay": 160}
 _AGENTS = {
     "MAML": Agent("maml-trpo", 80, _ROUNDS, {**_MINIBATCH, "step_size": 0.1}),
