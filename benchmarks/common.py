@@ -107,13 +107,19 @@ def trained(
 
 def known_goal(on: str, settings: Mapping[str, Any], protocol: Protocol, split: str = "test") -> tuple[str, float]:
     """The bound that an agent reaches which knows the goal."""
+    return "known goal", float(strategy_returns("known-goal", on, settings, replace(protocol, rounds=1), split).mean())
+
+
+def strategy_returns(
+    name: str, on: str, settings: Mapping[str, Any], protocol: Protocol, split: str = "test"
+) -> np.ndarray:
+    """The returns [tasks, rounds, streams, episodes] of a reference strategy of the benchmark `on`."""
     from adaptax import registry
     from adaptax.run.evaluate import evaluate
 
     benchmark = registry.make_benchmark(on, settings)
-    strategy = registry.make_strategies(on, benchmark.spec)["known-goal"]()
-    found = evaluate(strategy, benchmark, benchmark.split(split), (), replace(protocol, rounds=1))
-    return "known goal", float(found.returns.mean())
+    strategy = registry.make_strategies(on, benchmark.spec)[name]()
+    return evaluate(strategy, benchmark, benchmark.split(split), (), protocol).returns
 
 
 def steps_of(count: int) -> str:

@@ -249,9 +249,10 @@ class PEARL:
 
     @property
     def _optimizer(self) -> optax.GradientTransformation:
-        if not self.decay:
-            return optax.adam(self.learning_rate)
-        return optax.adam(optax.linear_schedule(self.learning_rate, 0.0, self.decay * self.gradient_steps))
+        rate = self.learning_rate
+        if self.decay:
+            rate = optax.linear_schedule(self.learning_rate, 0.0, self.decay * self.gradient_steps)
+        return optax.adam(rate)
 
     def update(self, state: PEARLState, trials: Trial, key: Key) -> tuple[PEARLState, Metrics]:
         def flat(x: Array) -> Array:  # [N, R, B, T, ...] -> [N, R·B·T, ...]

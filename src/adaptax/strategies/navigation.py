@@ -92,8 +92,8 @@ class Search(NamedTuple):
 @dataclass(frozen=True)
 class PosteriorSampling:
     """Draws one of the goals that are still possible when an episode starts, evenly, and walks there: Thompson
-    sampling with the exact belief, which rules out what was searched in vain. A reward tells the distance, so a goal
-    that was found is one of two until the next episode.
+    sampling with the exact belief, which rules out what was searched in vain. A reward, dense or sparse, tells the
+    distance: a goal that was found may be one of two until the next episode.
 
     `reach` is as in `KnownGoal`; nothing is paid further than `radius` from the goal.
     """
