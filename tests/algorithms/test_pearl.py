@@ -244,6 +244,11 @@ def test_a_latent_lasts_an_episode() -> None:
     noisy = replace(algorithm, judged_by_mean=False)
     drawn = [noisy.act(params, later, latents[0], following, k)[0].action for k in keys]
     assert np.all(drawn[0] != drawn[1])
+    # The mean once it acts on what it found, drawn actions before.
+    searching = replace(algorithm, explore_by_mean=False)
+    for found, same in ((later, True), (early, False)):
+        once, again = (searching.act(params, found, latents[0], following, k)[0].action for k in keys)
+        assert np.all((once == again) == same)
     certain = replace(algorithm, deterministic=True).act(params, later, start, timestep, key)[1]
     np.testing.assert_allclose(certain, expected.mean, rtol=1e-4, atol=1e-5)
 

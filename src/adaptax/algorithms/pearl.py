@@ -20,7 +20,8 @@ what the policy would see. Soft actor-critic learns from `Rollout.shaped`; conte
 In the words of the protocol: `begin` gives no factors, `act` draws z when an episode starts and remembers it, `adapt`
 multiplies the factors of a round in; two sums hold the product. Until `exploration` episodes are over, and with
 `explore_until_rewarded` until a reward came, z is drawn from the prior. A task that is not of the training set (index
-−1: every evaluation) is met with the policy's mean action, if `judged_by_mean`.
+−1: every evaluation) is met with the policy's mean action, if `judged_by_mean`; before z is drawn from the belief only
+if `explore_by_mean`, too.
 
 Differences from the authors' code: when collecting, the belief is that of all transitions of the trial so far, not of a
 sample of them; the rings begin empty, without data of every task, and meta-batches hold tasks that have data; hidden
@@ -97,6 +98,8 @@ class PEARL:
     """Draw latents from the prior for longer, as long as no reward but 0 was perceived (for sparse rewards)."""
     judged_by_mean: bool = True
     """Whether a judged agent takes the policy's mean action; else it draws, as in training."""
+    explore_by_mean: bool = True
+    """Whether it takes that action already while its latents are drawn from the prior."""
     latent: int = 5
     """Z: size of z."""
     encoder_hidden: tuple[int, ...] = (200, 200, 200)
@@ -193,7 +196,8 @@ class PEARL:
         latent = jnp.where(timestep.first, self._draw(self.belief(adapted), latent_key), memory)
         observation = distributions.flatten(self.spec.observation_space, timestep.observation)
         policy = self._actor_critic.policy(params.actor_critic.policy, observation, latent)
-        by_mean = jnp.logical_and(adapted.judged, self.judged_by_mean)
+        certain = jnp.logical_or(self.explore_by_mean, jnp.logical_not(self._exploring(adapted)))
+        by_mean = adapted.judged & self.judged_by_mean & certain
         action = jnp.where(by_mean, policy.mode(), policy.sample(action_key))
         return Decision(squashed.to_space(self.spec.action_space, action)), latent
 
@@ -206,11 +210,15 @@ class PEARL:
 
     def belief(self, adapted: PEARLAdapted) -> DiagonalGaussian:
         """What z is drawn from [Z]: the prior while exploring, then the product of all factors."""
+        exploring = self._exploring(adapted)
+        return jax.tree.map(lambda x: jnp.where(exploring, 0.0, x), adapted.factors.distribution())
+
+    def _exploring(self, adapted: PEARLAdapted) -> Array:
         alone = jnp.where(adapted.judged, self.judged_exploration or self.exploration, self.exploration)
         exploring = adapted.episodes < alone
         if self.explore_until_rewarded:
             exploring = jnp.logical_or(exploring, jnp.logical_not(adapted.rewarded))
-        return jax.tree.map(lambda x: jnp.where(exploring, 0.0, x), adapted.factors.distribution())
+        return exploring
 
     def _draw(self, belief: DiagonalGaussian, key: Key | None) -> Array:
         return belief.mode() if self.deterministic else belief.sample(key)
