@@ -31,7 +31,7 @@ GOALS = 21
 OPTIMUM = (4.0, *[11.0714] * (JUDGED - 1))
 TARGET = 0.95 * sum(OPTIMUM[:TRAINED])
 PROTOCOL = Protocol(tasks=20 * GOALS, episodes=JUDGED, seed=1)
-WAYS = {"": True, ", drawn actions": False}  # whether an agent acts by its most likely action
+WAYS = {"": True, ", drawn actions": False}  # whether an agent is deterministic
 
 
 def measured(name: str, seed: int, options: Any) -> tuple[api.Trained, dict[str, np.ndarray], dict[str, Any]]:
@@ -42,9 +42,9 @@ def measured(name: str, seed: int, options: Any) -> tuple[api.Trained, dict[str,
     agent, last = common.trained(out, algorithm, ON, options, options.iterations or iterations, seed, **given)
     longer = registry.make_benchmark(ON, {"goals": "paper", "episodes": JUDGED})
     returns = {}
-    for way, by_mode in WAYS.items():
-        judged: Any = replace(agent.algorithm, judged_by_mode=by_mode)  # type: ignore[type-var]
-        found = evaluate(judged, longer, longer.test, agent.params, PROTOCOL)
+    for way, deterministic in WAYS.items():
+        protocol = replace(PROTOCOL, deterministic=deterministic)
+        found = evaluate(agent.algorithm, longer, longer.test, agent.params, protocol)
         # Lives go round the goals; the lives on one goal are no further goals.
         returns[way] = found.returns[:, 0, 0].astype(np.float64).reshape(-1, GOALS, JUDGED).mean(axis=0)
         print(f"{name}, seed {seed}{way}: {returns[way].mean(axis=0).round(2)} in {last['seconds']:.0f} s", flush=True)

@@ -197,8 +197,10 @@ def test_several_seeds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     words = ["--seeds", "2", "--seed", "3", "--iterations", "1", "--no-evaluation", "--out", out]
     assert main([*BANDIT, *TINY_RL2, *words]) == 0
     assert "2 seeds" in capsys.readouterr().err
-    assert main(["evaluate", out, "--no-references"]) == 0
-    assert json.loads((tmp_path / "run" / "evaluation-test.json").read_text())["seeds"] == [3, 4]
+    assert main(["evaluate", out, "--no-references", "--deterministic"]) == 0
+    assert "episode return, most likely actions on 1000 test tasks" in capsys.readouterr().out
+    result = json.loads((tmp_path / "run" / "evaluation-test.json").read_text())
+    assert result["seeds"] == [3, 4] and result["deterministic"]
     assert "seed is 2" in refused(capsys, "adapt", out, "--task", "{}", "--run-seed", "2")
 
 

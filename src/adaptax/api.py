@@ -64,9 +64,13 @@ class Trained(NamedTuple):
     def adapt(self, adapted: Any, rollout: Rollout, key: Key) -> Any:
         return self.algorithm.adapt(self.params, adapted, rollout, key)
 
-    def evaluate(self, tasks: int = 100, *, split: str = "test", rounds: int = 0, seed: int = 0) -> Evaluation:
-        """Returns of this agent on held-out tasks, by round and episode (`run.evaluate.Evaluation`)."""
-        protocol = protocol_for(self.config, self.algorithm, self.benchmark, tasks=tasks, rounds=rounds, seed=seed)
+    def evaluate(
+        self, tasks: int = 100, *, split: str = "test", rounds: int = 0, seed: int = 0, deterministic: bool = False
+    ) -> Evaluation:
+        """Returns of this agent on held-out tasks, by round and episode (`run.evaluate.Evaluation`). It draws its
+        actions, as in training, unless `deterministic`."""
+        given: Any = {"tasks": tasks, "rounds": rounds, "seed": seed, "deterministic": deterministic}
+        protocol = protocol_for(self.config, self.algorithm, self.benchmark, **given)
         return evaluator.evaluate(self.algorithm, self.benchmark, self.benchmark.split(split), self.params, protocol)
 
     def agent(

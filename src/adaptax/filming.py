@@ -49,7 +49,7 @@ def render(
     check_writable(path)
     check_range("seconds", seconds, 0, 600, above=True)
     on, config = trained.benchmark, trained.config
-    given = {"rounds": rounds, "episodes": episodes, "seed": seed}
+    given: Any = {"rounds": rounds, "episodes": episodes, "seed": seed}
     protocol = protocol_for(config, trained.algorithm, on, **given)
     chosen = _task(on, task, split, protocol)
     scene = _scene(on, chosen, config)

@@ -32,10 +32,11 @@ def protocol_for(
     rounds: int = 0,
     episodes: int = 0,
     seed: int = 0,
+    deterministic: bool = False,
 ) -> Protocol:
     """How a run is judged: the pair's protocol, with what is given here in its place."""
     start = asdict(evaluator.protocol_of(algorithm.plan, on, tasks=100))
-    given = {"tasks": tasks, "rounds": rounds, "episodes": episodes}
+    given = {"tasks": tasks, "rounds": rounds, "episodes": episodes, "deterministic": deterministic}
     pair = registry.defaults(config["algorithm"], config["benchmark"]).evaluation
     return Protocol(**{**start, **pair, **{k: v for k, v in given.items() if v}, "seed": seed})
 
@@ -71,12 +72,13 @@ def evaluate_run(trained: Trained, directory: Path, split: str, protocol: Protoc
         "split": split,
         "seeds": [config["seed"] + k for k in range(config["seeds"])],
         "evaluation_seed": protocol.seed,
+        "deterministic": protocol.deterministic,
         "tasks": protocol.tasks,
         "rounds": protocol.rounds,
         "streams": protocol.streams,
         "episodes": protocol.episodes,
         "environment_steps": trained.iteration * config["environment_steps_per_iteration"],
-        "unit": "episode return",
+        "unit": f"episode return{', most likely actions' * protocol.deterministic}",
         "references": reference_results(config["benchmark"], on, split, protocol) if references else [],
         "published": published(config["benchmark"], config["benchmark_settings"], split),
         "command": command(),

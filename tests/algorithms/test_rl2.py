@@ -12,7 +12,7 @@ from adaptax import api, registry
 from adaptax.algorithms.rl2 import RL2
 from adaptax.run.collect import collect, streams_of
 from adaptax.run.evaluate import Protocol, evaluate
-from adaptax.types import JUDGED, UNSEEN, Trial, UserError
+from adaptax.types import Trial, UserError
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -79,18 +79,3 @@ def test_the_entropy_bonus_falls_to_what_is_left_at_last() -> None:
     np.testing.assert_allclose(found, [0.3, 0.15, 0.06, 0.06, 0.06], rtol=1e-6)
     with pytest.raises(UserError, match="final-entropy is 0.5"):
         made(entropy=0.3, final_entropy=0.5)
-
-
-def test_a_judged_agent_may_take_its_most_likely_action() -> None:
-    """Every action is the argmax of logits of which the bias decides; without the field, and in training, it draws."""
-    algorithm = made(judged_by_mode=True)
-    params = algorithm.init(jax.random.key(0)).params
-    params = params._replace(bias=params.bias.at[1].add(0.5))  # of two arms
-    judged = evaluate(algorithm, BENCHMARK, BENCHMARK.test, params, Protocol(50, episodes=5))
-    chance = np.exp(-judged.entropy)  # of the action taken, at the second arm's logit of about 0.5
-    np.testing.assert_allclose(chance, 1 / (1 + np.exp(-0.5)), atol=0.02)
-    drawn = evaluate(made(), BENCHMARK, BENCHMARK.test, params, Protocol(50, episodes=5))
-    assert 0.2 < np.mean(np.exp(-drawn.entropy) < 0.5) < 0.6
-    key = jax.random.key(0)
-    assert algorithm.begin(params, key, JUDGED) and not algorithm.begin(params, key, UNSEEN)
-    assert not made().begin(params, key, JUDGED)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -64,20 +63,6 @@ def test_the_belief_that_acts_is_the_belief_that_is_learned(network: str) -> Non
     np.testing.assert_allclose(acted, learned[:, :-1], atol=1e-5)
     np.testing.assert_array_equal(acted[0, 0], acted[1, 0])  # before anything was read
     assert np.ptp(acted, axis=1).max() > 0.1
-
-
-def test_a_judged_agent_may_take_its_most_likely_action() -> None:
-    """As the authors evaluate: on a goal, all lives are one and the same; drawn, as in training, they are not."""
-    algorithm, state, _ = meta_batch()
-    benchmark = make()[1]
-    protocol = Protocol(tasks=42, episodes=2)  # two lives on each of 21 goals
-    lives = {}
-    for by_mode in (True, False):
-        judged = replace(algorithm, judged_by_mode=by_mode)
-        found = evaluate(judged, benchmark, benchmark.test, state.params, protocol).returns[:, 0, 0]
-        lives[by_mode] = found.reshape(2, 21, 2)
-    np.testing.assert_array_equal(lives[True][0], lives[True][1])
-    assert np.any(lives[False][0] != lives[False][1])
 
 
 def test_pictures_show_what_the_belief_expects_of_every_cell() -> None:

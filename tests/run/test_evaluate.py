@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from adaptax import registry
 from adaptax.run import evaluate as module
 from adaptax.run.evaluate import Evaluation, Protocol, evaluate, protocol_of
 from adaptax.types import JUDGED, Benchmark, Decision, Outcome, Plan, Spec, TaskDistribution, TaskSet, UserError
@@ -216,3 +217,27 @@ def test_the_protocol_of_a_plan() -> None:
     assert protocol_of(Plan(20, 1, 5, 4, lifetime=1), ON, 9).episodes == 1
     with pytest.raises(UserError, match="rounds"):
         Protocol(tasks=1, rounds=0)
+
+
+def test_nothing_is_left_to_chance_where_the_protocol_is_deterministic() -> None:
+    """An algorithm's agent acts by the mode: on one task all lives are the same, and in each of them the arm is pulled
+    that the bias prefers; nothing is said of entropies. A reference strategy draws as before."""
+    benchmark = registry.make_benchmark("bandit", {"arms": 3, "pulls": 8})
+    algorithm: Any = registry.make_algorithm("rl2", None, benchmark.spec, {"tasks": 3, "minibatches": 1, "hidden": 4})
+    params = algorithm.init(jax.random.key(0)).params
+    params = params._replace(bias=params.bias.at[1].add(0.5), heads=0.0 * params.heads)
+    means = np.array([[0.0, 1.0, 0.0], [1.0, 0.0, 1.0]], np.float32)
+    tasks = TaskSet(type(benchmark.test.sample(jax.random.key(0), 1)[1])(jnp.asarray(means)))
+    drawn, certain = (
+        evaluate(algorithm, benchmark, tasks, params, Protocol(40, episodes=8, deterministic=by_mode))
+        for by_mode in (False, True)
+    )
+    np.testing.assert_array_equal(certain.returns[:, 0, 0].sum(axis=1), [8, 0] * 20)
+    assert len(np.unique(drawn.returns[::2, 0, 0].sum(axis=1))) > 2
+    assert np.isfinite(drawn.entropy).all() and np.isnan(certain.entropy).all()
+    strategy = registry.make_strategies("bandit", benchmark.spec)["random"]()
+    same = [
+        evaluate(strategy, benchmark, tasks, (), Protocol(9, episodes=8, deterministic=by_mode)).returns
+        for by_mode in (False, True)
+    ]
+    np.testing.assert_array_equal(*same)

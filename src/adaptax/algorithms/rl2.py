@@ -27,7 +27,7 @@ from ..nets.network import uniform_weights
 from ..nets.trial_encoder import TrialEncoder, TrialMemory
 from ..ops import distributions, minibatches, policy_losses, returns
 from ..types import (
-    JUDGED,
+    Adapted,
     Array,
     Decision,
     Key,
@@ -122,8 +122,6 @@ class RL2:
     """Weight of the value loss."""
     gradient_clip: float = 0.5
     """Largest global norm of a gradient."""
-    judged_by_mode: bool = False
-    """Whether a judged agent takes its most likely action; else it draws, as in training."""
 
     def __post_init__(self) -> None:
         for name in ("tasks", "streams", "hidden", "epochs", "minibatches"):
@@ -152,22 +150,21 @@ class RL2:
 
     # --- how the agent faces one task ---
 
-    def begin(self, params: RL2Params, key: Key, index: Array) -> Array:
-        """Whether the agent takes its most likely action."""
-        return jnp.logical_and(index == JUDGED, self.judged_by_mode)
+    def begin(self, params: RL2Params, key: Key, index: Array) -> Adapted:
+        return ()
 
     def start(self, params: RL2Params) -> TrialMemory:
         return self._encoder.start(params.recurrence)
 
     def act(
-        self, params: RL2Params, adapted: Array, memory: TrialMemory, timestep: Timestep, key: Key
+        self, params: RL2Params, adapted: Adapted, memory: TrialMemory, timestep: Timestep, key: Key
     ) -> tuple[Decision, TrialMemory]:
         hidden, memory = self._encoder.step(params.recurrence, memory, timestep)
         policy, value = self._heads(params, hidden, self._encoder.perception.observation(timestep))
-        action = jnp.where(adapted, policy.mode(), policy.sample(key))
+        action = policy.sample(key)
         return Decision(action, Extras(policy.log_probability(action), value)), memory
 
-    def adapt(self, params: RL2Params, adapted: Array, rollout: Rollout, key: Key) -> Array:
+    def adapt(self, params: RL2Params, adapted: Adapted, rollout: Rollout, key: Key) -> Adapted:
         return adapted
 
     def _heads(self, params: RL2Params, hidden: Array, observation: Array) -> tuple[distributions.Distribution, Array]:

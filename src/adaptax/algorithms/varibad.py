@@ -37,7 +37,7 @@ from ..nets.belief import Belief, BeliefMemory, BeliefParams, Story
 from ..nets.bonuses import Bonuses, BonusState
 from ..ops import distributions, minibatches, policy_losses, returns
 from ..ops.distributions import DiagonalGaussian
-from ..types import JUDGED, Array, Decision, Key, Metrics, Plan, Rollout, Spec, Timestep, Trial, check_range
+from ..types import Adapted, Array, Decision, Key, Metrics, Plan, Rollout, Spec, Timestep, Trial, check_range
 
 
 class VariBADParams(NamedTuple):
@@ -137,8 +137,6 @@ class VariBAD:
     """Weight of the value loss."""
     gradient_clip: float = 0.5
     """Largest global norm of a gradient of policy and value."""
-    judged_by_mode: bool = False
-    """Whether a judged agent takes its most likely action, as the authors' do; else it draws, as in training."""
     explore: bool = False
     """HyperX: policy and value learn from bonuses for new hyper-states too."""
     novelty_weight: float = 1.0
@@ -192,22 +190,21 @@ class VariBAD:
 
     # --- how the agent faces one task ---
 
-    def begin(self, params: VariBADParams, key: Key, index: Array) -> Array:
-        """Whether the agent takes its most likely action."""
-        return jnp.logical_and(index == JUDGED, self.judged_by_mode)
+    def begin(self, params: VariBADParams, key: Key, index: Array) -> Adapted:
+        return ()
 
     def start(self, params: VariBADParams) -> BeliefMemory:
         return self.belief_model.start_trial(params.model)
 
     def act(
-        self, params: VariBADParams, adapted: Array, memory: BeliefMemory, timestep: Timestep, key: Key
+        self, params: VariBADParams, adapted: Adapted, memory: BeliefMemory, timestep: Timestep, key: Key
     ) -> tuple[Decision, BeliefMemory]:
         belief, memory = self.belief_model.follow(params.model, memory, timestep)
         policy, value = self._heads.decide(params.heads, self._inputs(timestep, belief))
-        action = jnp.where(adapted, policy.mode(), policy.sample(key))
+        action = policy.sample(key)
         return Decision(action, Extras(policy.log_probability(action), value, belief)), memory
 
-    def adapt(self, params: VariBADParams, adapted: Array, rollout: Rollout, key: Key) -> Array:
+    def adapt(self, params: VariBADParams, adapted: Adapted, rollout: Rollout, key: Key) -> Adapted:
         return adapted
 
     def believed(self, params: VariBADParams, extras: Extras, key: Key) -> Array | None:

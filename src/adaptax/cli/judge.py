@@ -42,6 +42,8 @@ class EvaluateOptions:
     """test, validation, train, or one that the benchmark names."""
     seed: int = 0
     """Fixes the tasks and every draw."""
+    deterministic: bool = False
+    """Let the agent act by its most likely (or mean) actions; it draws them unless told, as in training."""
     no_references: bool = False
     """Leave out the reference strategies."""
 
@@ -63,6 +65,7 @@ def evaluate_command(words: list[str]) -> int:
         rounds=options.rounds,
         episodes=options.episodes,
         seed=options.seed,
+        deterministic=options.deterministic,
     )
     references = not options.no_references
     show_evaluation(judging.evaluate_run(trained, Path(options.run), options.split, protocol, references))

@@ -24,8 +24,9 @@ class Evaluation(NamedTuple):
     [n, R, b, T, …] and first [n, R, b, T] of a few streams.
 
     entropy is the mean over an episode's steps of −log π(a), from the log-probability that the agent stored with each
-    action, in nats; NaN where it stores none. Its expectation at a step is the entropy of the policy there, so it
-    estimates the episode's mean policy entropy without bias, unless the episode's length depends on its actions.
+    action, in nats; NaN where it stores none, and where the protocol is deterministic. Its expectation at a step is the
+    entropy of the policy there, so it estimates the episode's mean policy entropy without bias, unless the episode's
+    length depends on its actions.
 
     beliefs [n, R, b, T, H, W]: what the agent expected of every place of a grid when it acted; None unless it has a
     method `believed(params, extras, key)` that tells.
@@ -55,6 +56,9 @@ class Protocol:
     """E, episodes per round and stream."""
     seed: int = 0
     """Fixes tasks and draws."""
+    deterministic: bool = False
+    """Whether an algorithm's agent acts by the mode, or the mean, of whatever it would draw (latents, too). Reference
+    strategies draw in any case."""
     shown_tasks: int = 8
     """Tasks whose trajectories are kept."""
     shown_streams: int = 5
@@ -83,12 +87,14 @@ def evaluate(agent: Agent, benchmark: Benchmark, tasks: Tasks, params: Any, prot
     """
     spec = benchmark.spec
     check_context(agent, protocol, spec.horizon)
+    certain = protocol.deterministic and isinstance(agent, Algorithm)
+    acting: Any = Deterministic(agent) if certain else agent
     task_key, run_key = _keys(protocol.seed)
     _, chosen = tasks.enumerate(task_key, protocol.tasks)
     each = protocol.rounds * protocol.streams * protocol.episodes * spec.horizon
     size = max(1, min(protocol.tasks, CHUNK_STEPS // each))
     shown = min(size, protocol.shown_tasks)
-    chunk = jax.jit(partial(_chunk, agent, benchmark, protocol, size, shown))
+    chunk = jax.jit(partial(_chunk, acting, benchmark, protocol, size, shown))
     streams = streams_of(benchmark.environment)
     parts = []
     for start in range(0, protocol.tasks, size):
@@ -99,6 +105,8 @@ def evaluate(agent: Agent, benchmark: Benchmark, tasks: Tasks, params: Any, prot
         if failure := streams.failure():
             raise failure
     returns, success, final, entropy = (np.concatenate([p[k] for p in parts])[: protocol.tasks] for k in range(4))
+    if certain:  # what an action's probability was says nothing of the entropy then
+        entropy = np.full_like(entropy, np.nan)
     observations, first, beliefs = parts[0][4:]
     return Evaluation(returns, success, final, jax.device_get(chosen), observations, first, entropy, beliefs)
 
@@ -131,6 +139,19 @@ def check_context(agent: Agent, protocol: Protocol, horizon: int) -> None:
             f"{protocol.rounds * protocol.episodes} episodes of {horizon} steps are a trial of {steps} steps, but the "
             f"agent's memory holds {context}: judge it on at most {context // horizon}, or train it on longer trials"
         )
+
+
+class Deterministic:
+    """`agent`, but nothing that it does is left to chance (`ops.chance`)."""
+
+    def __init__(self, agent: Agent) -> None:
+        self.agent = agent
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.agent, name)
+
+    def act(self, params: Any, adapted: Any, memory: Any, timestep: Any, key: Key) -> Any:
+        return self.agent.act(params, adapted, memory, timestep, None)  # type: ignore[arg-type]
 
 
 class Given(NamedTuple):
