@@ -99,7 +99,7 @@ def trained(
     if options.devices > 1:  # on a CPU, before JAX starts
         jax.config.update("jax_num_cpu_devices", options.devices)
     if not options.evaluate_only:
-        given |= {"resume": (out / "checkpoints").exists(), "devices": options.devices}
+        given |= {"resume": (out / "config.json").exists(), "devices": options.devices}
         api.train(algorithm, on, out=out, iterations=iterations, seed=seed, **given)
     rows = (out / "metrics.jsonl").read_text().splitlines()
     return api.load(out), json.loads(rows[-1])
