@@ -211,8 +211,9 @@ class Streams(Protocol):
 
     def step_streams(self, tasks: Task, states: EnvState, actions: Array, keys: Key) -> tuple[EnvState, Outcome]: ...
 
-    def failed(self) -> Array:
-        """Inside a program: whether the host failed in something it was asked so far (then it returned zeros)."""
+    def failed(self, after: Array) -> Array:
+        """Inside a program, once `after` is known: whether the host failed in something that it was asked so far
+        (then it returned zeros)."""
         ...
 
     def failure(self) -> UserError | None:

@@ -77,7 +77,7 @@ class Batched(NamedTuple):
     def step_streams(self, tasks: Task, states: EnvState, actions: Array, keys: Key) -> tuple[EnvState, Outcome]:
         return _over_streams(self.environment.step)(tasks, states, actions, keys)
 
-    def failed(self) -> Array:
+    def failed(self, after: Array) -> Array:
         return jnp.zeros((), bool)
 
     def failure(self) -> None:

@@ -76,7 +76,9 @@ def meta_iteration(
         def learn(state: Any) -> tuple[Progress, Metrics]:
             return learn_from(algorithm, streams.spec, state, lives, trials, update_key)
 
-        return learn(state) if isinstance(streams, Batched) else _unless(streams.failed(), learn, progress)
+        if isinstance(streams, Batched):
+            return learn(state)
+        return _unless(streams.failed(trials.rollouts.reward), learn, progress)
 
     return iterate
 

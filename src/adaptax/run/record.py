@@ -101,8 +101,8 @@ class Watched(NamedTuple):
         state, outcome = self.streams.step_streams(tasks, states, actions, keys)
         return state, outcome._replace(observation=Scene(outcome.observation, state))
 
-    def failed(self) -> Array:
-        return self.streams.failed()
+    def failed(self, after: Array) -> Array:
+        return self.streams.failed(after)
 
     def failure(self) -> UserError | None:
         return self.streams.failure()

@@ -47,7 +47,7 @@ def double(values: np.ndarray) -> Any:
     return values, values
 
 
-def count(host: Host, mistake: Any, calls: list[int]) -> tuple[np.ndarray, bool]:
+def count(host: Host, mistake: Any, calls: list[int], pure: bool) -> tuple[np.ndarray, bool]:
     """Add 1 to [2, 3] streams STEPS times, with `mistake` in the fourth step."""
 
     def add(values: np.ndarray) -> Any:
@@ -60,22 +60,24 @@ def count(host: Host, mistake: Any, calls: list[int]) -> tuple[np.ndarray, bool]
         def step(carry: Any, _: None) -> Any:
             values, steps = carry
             shape = jax.ShapeDtypeStruct(values.shape, values.dtype)
-            return (host.call(add, shape, values, tasks=TASKS, steps=steps + 1), steps + 1), None
+            return (host.call(add, shape, values, tasks=TASKS, steps=steps + 1, pure=pure), steps + 1), None
 
         (values, _), _ = jax.lax.scan(step, (start, jnp.zeros((2, 3), jnp.int32)), None, length=STEPS)
-        return values, host.failed()
+        return values, host.failed(values)
 
     values, failed = jax.device_get(run(jnp.zeros((2, 3), jnp.float32)))
     return values, bool(failed)
 
 
-def test_calls_come_in_order_with_arrays_of_numpy() -> None:
+@pytest.mark.parametrize("pure", [False, True])
+def test_calls_come_in_order_with_arrays_of_numpy(pure: bool) -> None:
     host, calls = Host("pole"), []
-    values, failed = count(host, None, calls)
+    values, failed = count(host, None, calls, pure)
     np.testing.assert_array_equal(values, np.full((2, 3), STEPS))
     assert len(calls) == STEPS and not failed and host.failure() is None
 
 
+@pytest.mark.parametrize("pure", [False, True])
 @pytest.mark.parametrize(
     ("mistake", "sentence"),
     [
@@ -95,20 +97,21 @@ def test_calls_come_in_order_with_arrays_of_numpy() -> None:
         (double, "PyTreeDef((*, *)) in place of PyTreeDef(*)"),
     ],
 )
-def test_a_failure_is_named_and_what_follows_is_zero(mistake: Any, sentence: str) -> None:
+def test_a_failure_is_named_and_what_follows_is_zero(mistake: Any, sentence: str, pure: bool) -> None:
     host, calls = Host("pole"), []
-    values, failed = count(host, mistake, calls)
+    values, failed = count(host, mistake, calls, pure)
     assert failed and len(calls) == 4  # not called again
     np.testing.assert_array_equal(values, np.zeros((2, 3)))
     found = host.failure()
     assert found is not None and sentence in str(found) and "\n" not in str(found)
     assert found.__cause__ is not None
     assert host.failure() is None  # said once
-    values, failed = count(host, None, [])  # and the host is called again
+    values, failed = count(host, None, [], pure)  # and the host is called again
     assert not failed and (values == STEPS).all()
 
 
-def test_arguments_arrive_as_they_were() -> None:
+@pytest.mark.parametrize("pure", [False, True])
+def test_arguments_arrive_as_they_were(pure: bool) -> None:
     host, seen = Host("any"), []
     given = {
         "flags": jnp.asarray([[True, False, True]]),
@@ -125,7 +128,7 @@ def test_arguments_arrive_as_they_were() -> None:
         return np.zeros((1, 1), np.float32)
 
     shape = jax.ShapeDtypeStruct((1, 1), np.float32)
-    jax.block_until_ready(jax.jit(lambda given: host.call(look, shape, given))(given))
+    jax.block_until_ready(jax.jit(lambda given: host.call(look, shape, given, pure=pure))(given))
     (found,) = seen
     given["reals"] = given["reals"].at[0].set(0.0)
     assert host.failure() is None and found.keys() == given.keys()

@@ -43,8 +43,8 @@ class HostLocomotion:
     def spec(self) -> Spec:
         return self.rules.spec(self.simulator.model, self.horizon, self.episodes)
 
-    def failed(self) -> Array:
-        return self.host.failed()
+    def failed(self, after: Array) -> Array:
+        return self.host.failed(after)
 
     def failure(self) -> UserError | None:
         return self.host.failure()
@@ -84,5 +84,5 @@ class HostLocomotion:
         sizes = motion_sizes(self.rules.robot, simulator.model)
         words = jax.ShapeDtypeStruct((*batch, 2 * simulator.size), jnp.uint32)
         joined = jax.ShapeDtypeStruct((*batch, sum(sizes)), jnp.float32)
-        states, motion = self.host.call(function, (words, joined), first, *others)
+        states, motion = self.host.call(function, (words, joined), first, *others, pure=True)
         return states, Motion(*jnp.split(motion, np.cumsum(sizes)[:-1], axis=-1))
