@@ -243,11 +243,11 @@ def collect_round(
 
 
 def _restart(streams: Streams, tasks: Task, stream: Stream, keys: Key) -> Stream:
-    """New episodes in all streams [N, B]; memory, last action and last reward go on."""
-    every = jnp.ones(keys.shape, bool)
-    state, observation = streams.reset_streams(tasks, stream.state, stream.timestep.observation, every, keys)
-    timestep = stream.timestep._replace(observation=observation, first=every)
-    return Stream(state, timestep, stream.memory, jnp.zeros(keys.shape, jnp.int32))
+    """New episodes in the streams [N, B] where none has just begun; memory, last action and last reward go on."""
+    under_way = stream.elapsed > 0
+    state, observation = streams.reset_streams(tasks, stream.state, stream.timestep.observation, under_way, keys)
+    timestep = stream.timestep._replace(observation=observation, first=stream.timestep.first | under_way)
+    return Stream(state, timestep, stream.memory, jnp.where(under_way, 0, stream.elapsed))
 
 
 def adapt_each(agent: Agent, params: Params, adapted: Adapted, rollout: Rollout, keys: Key) -> Adapted:

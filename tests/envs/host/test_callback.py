@@ -47,7 +47,7 @@ def double(values: np.ndarray) -> Any:
     return values, values
 
 
-def count(host: Host, mistake: Any, calls: list[int], pure: bool) -> tuple[np.ndarray, bool]:
+def count(host: Host, mistake: Any, calls: list[int], ordered: bool) -> tuple[np.ndarray, bool]:
     """Add 1 to [2, 3] streams STEPS times, with `mistake` in the fourth step."""
 
     def add(values: np.ndarray) -> Any:
@@ -60,7 +60,7 @@ def count(host: Host, mistake: Any, calls: list[int], pure: bool) -> tuple[np.nd
         def step(carry: Any, _: None) -> Any:
             values, steps = carry
             shape = jax.ShapeDtypeStruct(values.shape, values.dtype)
-            return (host.call(add, shape, values, tasks=TASKS, steps=steps + 1, pure=pure), steps + 1), None
+            return (host.call(add, shape, values, tasks=TASKS, steps=steps + 1, ordered=ordered), steps + 1), None
 
         (values, _), _ = jax.lax.scan(step, (start, jnp.zeros((2, 3), jnp.int32)), None, length=STEPS)
         return values, host.failed(values)
@@ -69,15 +69,15 @@ def count(host: Host, mistake: Any, calls: list[int], pure: bool) -> tuple[np.nd
     return values, bool(failed)
 
 
-@pytest.mark.parametrize("pure", [False, True])
-def test_calls_come_in_order_with_arrays_of_numpy(pure: bool) -> None:
+@pytest.mark.parametrize("ordered", [True, False])
+def test_calls_come_in_order_with_arrays_of_numpy(ordered: bool) -> None:
     host, calls = Host("pole"), []
-    values, failed = count(host, None, calls, pure)
+    values, failed = count(host, None, calls, ordered)
     np.testing.assert_array_equal(values, np.full((2, 3), STEPS))
     assert len(calls) == STEPS and not failed and host.failure() is None
 
 
-@pytest.mark.parametrize("pure", [False, True])
+@pytest.mark.parametrize("ordered", [True, False])
 @pytest.mark.parametrize(
     ("mistake", "sentence"),
     [
@@ -97,21 +97,21 @@ def test_calls_come_in_order_with_arrays_of_numpy(pure: bool) -> None:
         (double, "PyTreeDef((*, *)) in place of PyTreeDef(*)"),
     ],
 )
-def test_a_failure_is_named_and_what_follows_is_zero(mistake: Any, sentence: str, pure: bool) -> None:
+def test_a_failure_is_named_and_what_follows_is_zero(mistake: Any, sentence: str, ordered: bool) -> None:
     host, calls = Host("pole"), []
-    values, failed = count(host, mistake, calls, pure)
+    values, failed = count(host, mistake, calls, ordered)
     assert failed and len(calls) == 4  # not called again
     np.testing.assert_array_equal(values, np.zeros((2, 3)))
     found = host.failure()
     assert found is not None and sentence in str(found) and "\n" not in str(found)
     assert found.__cause__ is not None
     assert host.failure() is None  # said once
-    values, failed = count(host, None, [], pure)  # and the host is called again
+    values, failed = count(host, None, [], ordered)  # and the host is called again
     assert not failed and (values == STEPS).all()
 
 
-@pytest.mark.parametrize("pure", [False, True])
-def test_arguments_arrive_as_they_were(pure: bool) -> None:
+@pytest.mark.parametrize("ordered", [True, False])
+def test_arguments_arrive_as_they_were(ordered: bool) -> None:
     host, seen = Host("any"), []
     given = {
         "flags": jnp.asarray([[True, False, True]]),
@@ -128,7 +128,7 @@ def test_arguments_arrive_as_they_were(pure: bool) -> None:
         return np.zeros((1, 1), np.float32)
 
     shape = jax.ShapeDtypeStruct((1, 1), np.float32)
-    jax.block_until_ready(jax.jit(lambda given: host.call(look, shape, given, pure=pure))(given))
+    jax.block_until_ready(jax.jit(lambda given: host.call(look, shape, given, ordered=ordered))(given))
     (found,) = seen
     given["reals"] = given["reals"].at[0].set(0.0)
     assert host.failure() is None and found.keys() == given.keys()

@@ -49,10 +49,11 @@ class Host:
         *arguments: Any,
         tasks: Task = None,
         steps: Array | None = None,
-        pure: bool = False,
+        ordered: bool = True,
     ) -> Any:
-        """`function(*arguments)`, called on the host when the program comes by, in the program's order; where it is
-        `pure`, so that its results depend on its arguments alone, in the order of the data.
+        """`function(*arguments)`, called on the host when the program comes by, in the program's order. Not `ordered`,
+        in the order of the data alone, which is faster on a CPU: for calls that each take a result of the one before,
+        or whose function has no memory.
 
         `function` gets NumPy arrays of its own, and returns arrays exactly as in `shapes` (a pytree of
         `jax.ShapeDtypeStruct`, leading axes [N, B]), of finite numbers. If it does not, or raises, that is a failure
@@ -60,8 +61,8 @@ class Host:
         says for which stream; of any other exception that is not known.
         """
         given = jax.tree.map(jnp.asarray, (tasks, steps, arguments))
-        if pure and jax.default_backend() == "cpu":
-            return buffer_callback(partial(self._in_place, function, shapes), shapes)(*given)
+        if not ordered and jax.default_backend() == "cpu":
+            return buffer_callback(partial(self._in_place, function, shapes), shapes, has_side_effect=True)(*given)
         leaves, structure = jax.tree.flatten(given)
         kinds = [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves]
         unpack = partial(_unpack, jax.tree.unflatten(structure, kinds))
@@ -173,7 +174,7 @@ def _checked(results: Any, shapes: Any) -> Any:
             raise TypeError(f"the host returned {found} in place of {due}")
         if np.issubdtype(leaf.dtype, np.inexact) and not np.isfinite(leaf).all():
             place = np.argwhere(~np.isfinite(leaf))[0]
-            name = jax.tree_util.keystr(path, simple=True, separator=".") or "result"
+            name = jax.tree_util.keystr(path[-1:], simple=True) or "result"
             what = f"its {name} holds {leaf[tuple(place)]}, where finite numbers are due"
             if len(place) < 2:
                 raise ValueError(what)

@@ -89,13 +89,13 @@ class GymnasiumStreams:
         return GymnasiumStreams, (self.make, self.spec, self.sides, self.form, self._host)
 
     def first_streams(self, tasks: Task, keys: Key) -> tuple[Place, Array]:
-        return self._begin(tasks, jnp.ones(keys.shape, bool), keys)
+        return self._begin(tasks, jnp.zeros(keys.shape, jnp.int32), jnp.ones(keys.shape, bool), keys)
 
     def reset_streams(
         self, tasks: Task, states: Place, observations: Array, ended: Array, keys: Key
     ) -> tuple[Place, Array]:
         def begin() -> tuple[Place, Array]:
-            place, fresh = self._begin(tasks, ended, keys)
+            place, fresh = self._begin(tasks, states.token, ended, keys)
             chosen = ended.reshape(ended.shape + (1,) * (fresh.ndim - ended.ndim))
             token, elapsed = (jnp.where(ended, new, old) for new, old in zip(place, states, strict=True))
             return Place(token, elapsed), jnp.where(chosen, fresh, observations)
@@ -106,16 +106,21 @@ class GymnasiumStreams:
         shape, elapsed = states.token.shape, states.elapsed + 1
         flags = [jax.ShapeDtypeStruct(shape, np.bool_)] * 3
         due: Any = self._seen(shape), jax.ShapeDtypeStruct(shape, np.float32), *flags
-        outcome = self._host.call(self._step, Outcome(*due), states.token, actions, tasks=tasks, steps=elapsed)
-        return Place(states.token, elapsed), outcome
+        shapes = jax.ShapeDtypeStruct(shape, np.int32), Outcome(*due)
+        token, outcome = self._call(self._step, shapes, states.token, actions, tasks=tasks, steps=elapsed)
+        return Place(token, elapsed), outcome
 
-    def _begin(self, tasks: Task, ended: Array, keys: Key) -> tuple[Place, Array]:
+    def _begin(self, tasks: Task, before: Array, ended: Array, keys: Key) -> tuple[Place, Array]:
         shape = keys.shape
         seeds = jax.vmap(jax.vmap(jax.random.bits))(keys) >> 1  # some environments want 31 bits
         shapes = Begun(jax.ShapeDtypeStruct(shape, np.int32), self._seen(shape))
         steps = jnp.zeros(shape, jnp.int32)
-        begun = self._host.call(self._reset, shapes, tasks, ended, seeds, tasks=tasks, steps=steps)
+        begun = self._call(self._reset, shapes, before, tasks, ended, seeds, tasks=tasks, steps=steps)
         return Place(begun.token, steps), begun.observation
+
+    def _call(self, function: Callable[..., Any], *arguments: Any, **of_whom: Any) -> Any:
+        """A call that takes the tokens which the one before returned: so they cannot change places."""
+        return self._host.call(function, *arguments, **of_whom, ordered=False)
 
     def _seen(self, shape: tuple[int, ...]) -> jax.ShapeDtypeStruct:
         """Observations of a batch of streams."""
@@ -125,7 +130,7 @@ class GymnasiumStreams:
 
     # What runs on the host.
 
-    def _reset(self, tasks: Any, ended: np.ndarray, seeds: np.ndarray) -> Begun:
+    def _reset(self, before: np.ndarray, tasks: Any, ended: np.ndarray, seeds: np.ndarray) -> Begun:
         seen = self._seen(ended.shape)
         observations, tokens = np.zeros(seen.shape, seen.dtype), np.zeros(ended.shape, np.int32)
         empty = Pool(np.full(ended.shape, None, object), np.zeros(ended.shape, np.int32))
@@ -139,7 +144,7 @@ class GymnasiumStreams:
                 observations[n, b] = self._try(pool, (int(n), int(b)), begin)
         return Begun(tokens, observations)
 
-    def _step(self, tokens: np.ndarray, actions: np.ndarray) -> Outcome:
+    def _step(self, tokens: np.ndarray, actions: np.ndarray) -> tuple[np.ndarray, Outcome]:
         shape, seen = tokens.shape, self._seen(tokens.shape)
         pool = self._pools.get(shape)
         stale = np.argwhere(np.ones(shape, bool) if pool is None else pool.tokens != tokens)
@@ -151,7 +156,7 @@ class GymnasiumStreams:
             outcome = self._try(pool, (n, b), partial(step_once, self.sides, actions[n, b]))
             for array, value in zip(results, outcome, strict=True):
                 array[n, b] = value
-        return Outcome(*results)
+        return tokens, Outcome(*results)
 
     def _try(self, pool: Pool, place: tuple[int, int], use: Callable[[Tasked], Any]) -> Any:
         """What `use` makes of the environment at `place`; one that fails is not used again."""
@@ -209,16 +214,16 @@ class DrawnStreams(GymnasiumStreams):
         shown = zlib.decompress(self._shown[int(state.token)][int(state.elapsed)])
         return np.frombuffer(shown, np.uint8).reshape(self._size)
 
-    def _reset(self, tasks: Any, ended: np.ndarray, seeds: np.ndarray) -> Begun:
-        begun = super()._reset(tasks, ended, seeds)
+    def _reset(self, before: np.ndarray, tasks: Any, ended: np.ndarray, seeds: np.ndarray) -> Begun:
+        begun = super()._reset(before, tasks, ended, seeds)
         if ended[0, 0]:
             self._keep(begun.token)
         return begun
 
-    def _step(self, tokens: np.ndarray, actions: np.ndarray) -> Outcome:
-        outcome = super()._step(tokens, actions)
+    def _step(self, tokens: np.ndarray, actions: np.ndarray) -> tuple[np.ndarray, Outcome]:
+        stepped = super()._step(tokens, actions)
         self._keep(tokens)
-        return outcome
+        return stepped
 
     def _keep(self, tokens: np.ndarray) -> None:
         shown = self._try(self._pools[tokens.shape], (0, 0), picture_of)

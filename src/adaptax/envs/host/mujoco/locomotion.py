@@ -84,5 +84,5 @@ class HostLocomotion:
         sizes = motion_sizes(self.rules.robot, simulator.model)
         words = jax.ShapeDtypeStruct((*batch, 2 * simulator.size), jnp.uint32)
         joined = jax.ShapeDtypeStruct((*batch, sum(sizes)), jnp.float32)
-        states, motion = self.host.call(function, (words, joined), first, *others, pure=True)
+        states, motion = self.host.call(function, (words, joined), first, *others, ordered=False)
         return states, Motion(*jnp.split(motion, np.cumsum(sizes)[:-1], axis=-1))
