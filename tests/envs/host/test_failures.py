@@ -121,3 +121,23 @@ def test_parameters_that_are_not_finite_are_not_kept(tmp_path: Path, monkeypatch
             algorithm, broken({"step": 3, "do": explode, "spared": 9}), Settings(3, quiet=True), tmp_path, resume=False
         )
     assert checkpoint.latest(tmp_path / "checkpoints") is None
+
+
+def test_no_episode_is_begun_twice() -> None:
+    fault: dict[str, Any] = {}
+    on = faulty(fault)
+    plan = Plan(tasks=1, rounds=3, streams=2, steps=STEPS, lifetime=3, restart=True)
+    streams = streams_of(on.environment)
+    resets: list[int] = []
+    begin = Faulty.reset
+
+    def counted(self: Faulty, **given: Any) -> Any:
+        resets.append(1)
+        return begin(self, **given)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Faulty, "reset", counted)
+        agent = RandomActions(on.spec)
+        jax.block_until_ready(collect(agent, streams, on.train, plan, (), None, jax.random.key(0))[0])
+    assert streams.failure() is None
+    assert len(resets) == 2 * (1 + plan.rounds)  # for two streams: at first, and whenever an episode has ended
