@@ -392,9 +392,13 @@ def test_a_missing_extra_is_named(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["half-cheetah-velocity", "hopper-params"])
-def test_mjx_agrees_with_the_host(name: str) -> None:
-    """Five steps from one state; MJX is in float32."""
+@pytest.mark.parametrize(
+    ("name", "steps"),
+    # The ant only until it lands: under a steep capsule MJX turns the pyramid of friction otherwise than MuJoCo does.
+    [("half-cheetah-velocity", 5), ("hopper-params", 5), ("ant-velocity", 2), ("humanoid-direction", 5)],
+)
+def test_mjx_agrees_with_the_host(name: str, steps: int) -> None:
+    """The first steps from one state; MJX is in float32."""
     pytest.importorskip("mujoco.mjx")
     host, jitted = (made(name, backend=backend) for backend in ("host", "mjx"))
     task = host.train.sample(jax.random.key(0), 1)[1]
@@ -404,7 +408,7 @@ def test_mjx_agrees_with_the_host(name: str) -> None:
     state, observation = jitted.environment.reset(one, key)
     np.testing.assert_allclose(observation, seen[0, 0], rtol=1e-6, atol=1e-6)
     step = jax.jit(jitted.environment.step)
-    for number in range(5):
+    for number in range(steps):
         action = jax.random.uniform(jax.random.key(number), host.spec.action_space.shape, jnp.float32, -1.0, 1.0)
         words, outcome = host.environment.step_streams(task, words, action[None, None], key[None, None])
         state, other = step(one, state, action, key)
