@@ -3,7 +3,7 @@
 MAML-TRPO (Finn et al. 2017), PEARL (Rakelly et al. 2019) and a multi-task policy that is fine-tuned, on the families as
 published, at budgets of minutes: the return of an episode before anything was adapted and after as much experience of
 the task as the table says. Velocities are held out; there are only two directions, as published. Episodes have 200
-steps. The published budgets are 25 to 40 times as large (docs/benchmarks.md).
+steps. The published budgets are about 10 to 40 times as large (docs/benchmarks.md).
 """
 
 from __future__ import annotations
