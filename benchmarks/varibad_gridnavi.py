@@ -23,7 +23,7 @@ NAME, ON = "varibad_gridnavi", "gridnavi"
 FIGURE = Path(__file__).parents[1] / "docs" / "figures" / "varibad-belief.png"
 
 AGENTS: dict[str, tuple[str, int, dict[str, Any]]] = {  # both for the published 20 M steps
-    "VariBAD": ("varibad", 20_833, {"decay": 20_833}),
+    "VariBAD": ("varibad", 20_833, {}),
     "RL²": ("rl2", 1302, {"decay": 1302}),
 }
 TRAINED, JUDGED = 4, 6  # episodes per trial

@@ -60,8 +60,11 @@ _TREASURE = {
     **{"model_updates": 1, "model_batch": 15, "prior_weight": 1.0, "capacity": 10_000},
     **{"minibatches": 8, "entropy": 0.001, "discount": 0.97, "trace": 0.9},
 }
-# Two layers for the authors' one of 32, which reads embeddings of place and belief (docs/algorithms/varibad.md).
-_CELLS = {"cells": (5, 5), "reward_model": "bernoulli", "prior_weight": 0.01, "policy_hidden": (64, 64)}
+# As the authors' but for the policy: two layers for embeddings and one of 32 (docs/algorithms/varibad.md).
+_CELLS = {
+    **{"cells": (5, 5), "reward_model": "bernoulli", "prior_weight": 0.01},
+    **{"policy_hidden": (64, 64), "normalize": True},
+}
 DEFAULTS: dict[tuple[str, str], Defaults] = {
     ("rl2", "bandit"): Defaults(_PULLS, 600, {"tasks": 1000}, spread=True),
     ("rl2", "tabular-mdp"): Defaults(_PAIRS, 600, {"tasks": 1000}, spread=True),

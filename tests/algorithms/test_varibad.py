@@ -130,6 +130,24 @@ def test_the_update_is_the_one_it_was_before_hyperx() -> None:
     assert after.bonuses == ()
 
 
+def test_what_is_normalized_when_acting_is_normalized_alike_when_learning() -> None:
+    """So ratios of probabilities begin at one; the moments take in the trials only after that."""
+    algorithm, benchmark = make(normalize=True)
+    state, trials = collected(algorithm, benchmark, noise=0.3)
+    rollouts = jax.tree.map(lambda x: x[:, 0], trials.rollouts)
+    batch = algorithm._prepare(state.params, rollouts)
+    policy, value = algorithm._heads.decide(state.params.heads, batch.inputs)
+    np.testing.assert_allclose(policy.log_probability(batch.action), batch.log_probability, atol=1e-5)
+    stored = np.moveaxis(np.asarray(rollouts.decision.extras.value), 2, 0)
+    np.testing.assert_allclose(value[0], stored.ravel(), atol=1e-5)
+    before, after = state.params.inputs, algorithm.update(state, trials, jax.random.key(0))[0].params.inputs
+    assert float(after.count - before.count) == 6 * 30
+    raw = np.asarray(algorithm._read(rollouts.timestep, rollouts.decision.extras.belief)).reshape(180, -1)
+    share = max(180 / float(after.count), 1 / 500)
+    np.testing.assert_allclose(after.mean, before.mean + share * (raw.mean(axis=0) - before.mean), rtol=1e-3, atol=1e-4)
+    assert make()[0].init(jax.random.key(0)).params.inputs == ()
+
+
 def test_a_trial_longer_than_the_context_is_refused() -> None:
     """The context is the trial that was trained on, two episodes of 15 steps; a recurrent state has none."""
     algorithm, benchmark = make(network="transformer")

@@ -19,8 +19,8 @@ HyperX (Zintgraf et al. 2021) is VariBAD with `explore`: PPO learns from rewards
 
 Differences from the authors' code: where an episode ends, the encoder is told so and reads the first observation of the
 new one in place of the last one of the old, as the protocol has it (therefore it reads s_{t−1} too); the value loss is
-relative to the variance of its targets, in place of running normalisations of rewards, states and beliefs; the ring
-begins empty.
+relative to the variance of its targets, in place of a running normalisation of rewards; states and beliefs are
+normalised only with `normalize`, by moments that forget; the ring begins empty.
 """
 
 from dataclasses import dataclass
@@ -35,14 +35,19 @@ from ..nets import BOUNDED, recurrent_network
 from ..nets.actor_critic import ActorCritic, ActorCriticParams
 from ..nets.belief import Belief, BeliefMemory, BeliefParams, Story
 from ..nets.bonuses import Bonuses, BonusState
-from ..ops import distributions, minibatches, policy_losses, returns
+from ..ops import distributions, minibatches, policy_losses, returns, running
 from ..ops.distributions import DiagonalGaussian
+from ..ops.running import Moments
 from ..types import Adapted, Array, Decision, Key, Metrics, Plan, Rollout, Spec, Timestep, Trial, check_range
+
+# Least share of an iteration in the moments of the heads' inputs: beliefs drift while the encoder learns.
+REMEMBERED = 1 / 500
 
 
 class VariBADParams(NamedTuple):
     model: BeliefParams
     heads: ActorCriticParams  # ψ
+    inputs: Moments | tuple[()] = ()  # of what the heads read, with `normalize`
 
 
 class VariBADState(NamedTuple):
@@ -137,6 +142,8 @@ class VariBAD:
     """Weight of the value loss."""
     gradient_clip: float = 0.5
     """Largest global norm of a gradient of policy and value."""
+    normalize: bool = False
+    """Whether policy and value read states and beliefs less their running mean, in running deviations."""
     explore: bool = False
     """HyperX: policy and value learn from bonuses for new hyper-states too."""
     novelty_weight: float = 1.0
@@ -200,7 +207,7 @@ class VariBAD:
         self, params: VariBADParams, adapted: Adapted, memory: BeliefMemory, timestep: Timestep, key: Key
     ) -> tuple[Decision, BeliefMemory]:
         belief, memory = self.belief_model.follow(params.model, memory, timestep)
-        policy, value = self._heads.decide(params.heads, self._inputs(timestep, belief))
+        policy, value = self._heads.decide(params.heads, self._inputs(params, self._read(timestep, belief)))
         action = policy.sample(key)
         return Decision(action, Extras(policy.log_probability(action), value, belief)), memory
 
@@ -214,7 +221,10 @@ class VariBAD:
         belief = DiagonalGaussian(*jnp.split(extras.belief, 2, axis=-1))
         return self.belief_model.expected_by_place(params.model, belief, key)
 
-    def _inputs(self, timestep: Timestep, belief: Array) -> Array:
+    def _inputs(self, params: VariBADParams, read: Array) -> Array:
+        return running.normalize(params.inputs, read) if isinstance(params.inputs, Moments) else read
+
+    def _read(self, timestep: Timestep, belief: Array) -> Array:
         first = timestep.first.astype(jnp.float32)[..., None]
         return jnp.concatenate([self.belief_model.flat(timestep.observation), first, belief], axis=-1)
 
@@ -227,7 +237,8 @@ class VariBAD:
         optimizers = (for_model.init(model), for_heads.init(heads))
         ring = buffers.ring(self.belief_model.empty_story(self.plan.steps), self.capacity)
         bonuses = self.exploration.init(jax.random.fold_in(key, 2)) if self.explore else ()
-        return VariBADState(VariBADParams(model, heads), optimizers, ring, jnp.zeros((), jnp.int32), bonuses)
+        moments = running.no_moments((self._heads.inputs,)) if self.normalize else ()
+        return VariBADState(VariBADParams(model, heads, moments), optimizers, ring, jnp.zeros((), jnp.int32), bonuses)
 
     @property
     def _optimizers(self) -> tuple[optax.GradientTransformation, optax.GradientTransformation]:
@@ -250,7 +261,11 @@ class VariBAD:
         learnt_from = rollouts._replace(reward=rewards.reshape(rollouts.reward.shape))
         heads, optimizer, metrics = self._improve_heads(state, learnt_from, policy_key)
         model, model_optimizer, more = self._improve_model(state, ring, model_key)
-        params, optimizers = VariBADParams(model, heads), (model_optimizer, optimizer)
+        inputs = state.params.inputs
+        if isinstance(inputs, Moments):
+            read = self._read(rollouts.timestep, rollouts.decision.extras.belief)
+            inputs = running.update(inputs, read, REMEMBERED)
+        params, optimizers = VariBADParams(model, heads, inputs), (model_optimizer, optimizer)
         return VariBADState(params, optimizers, ring, state.iteration + 1, bonuses), metrics | more | paid
 
     def _rewards(
@@ -271,7 +286,7 @@ class VariBAD:
         weight = self.entropy * self._remaining(state.iteration, self.decay)
         improve = minibatches.descent(self._optimizers[1], lambda heads, part: self.loss(heads, part, weight))
         carry = (state.params.heads, state.optimizers[1])
-        batch = self._prepare(rollouts)
+        batch = self._prepare(state.params, rollouts)
         (heads, optimizer), metrics = minibatches.epochs(improve, carry, batch, key, self.epochs, self.minibatches)
         return heads, optimizer, jax.tree.map(jnp.mean, metrics)
 
@@ -280,13 +295,13 @@ class VariBAD:
             return jnp.ones((), jnp.float32)
         return jnp.maximum(1.0 - iteration.astype(jnp.float32) / decay, 0.0)
 
-    def _prepare(self, rollouts: Rollout) -> Batch:
+    def _prepare(self, params: VariBADParams, rollouts: Rollout) -> Batch:
         """Advantages over whole trials, and all decisions side by side."""
         of_steps = (rollouts.timestep, rollouts.decision, rollouts.reward)
         timestep, (action, extras), reward = jax.tree.map(minibatches.time_first, of_steps)
         advantage = returns.trial_advantages(reward, extras.value, self.discount, self.trace)
         batch = Batch(
-            self._inputs(timestep, extras.belief),
+            self._inputs(params, self._read(timestep, extras.belief)),
             action,
             extras.log_probability,
             returns.standardize(advantage),

@@ -61,7 +61,7 @@ JOBS = [
         "varibad",
         "gridnavi",
         {"goals": "paper"},
-        {"tasks": 16, "policy_hidden": (32,)},
+        {"tasks": 16, "policy_hidden": (32,), "normalize": False},
         1,
     ),
     Job(
