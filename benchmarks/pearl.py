@@ -5,15 +5,17 @@ reward. Two ways to search are judged, of the same agent: z from the prior and a
 then one with z from the belief and mean actions, which is what serves the last episode best (and the same with 39 and
 one, twice the published trial); and z from the prior until an episode was rewarded. Beside it PEARL with
 `deterministic` z (the paper's ablation), trained alike. Networks, batches and gradient steps are smaller than the
-published ones (`defaults.DEFAULTS`), so that a seed takes minutes.
+published ones (`defaults.DEFAULTS`), so that a seed takes minutes. The figure has the sparse return in training.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import common
 import numpy as np
@@ -21,6 +23,9 @@ from common import RUNS, arguments, document, known_goal, row, seeds_of, strateg
 
 from adaptax import registry
 from adaptax.run.evaluate import Protocol, evaluate
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 NAME, ON, SETTINGS = "pearl", "sparse-navigation", {"goals": "paper"}
 TRAINED: Mapping[str, dict[str, Any]] = {"PEARL": {}, "PEARL, deterministic z": {"deterministic": True}}
@@ -52,21 +57,26 @@ SEARCHES: Mapping[str, Search] = {
 }
 HEADLINE, GOALS = "19 episodes from the prior", 20
 TARGET = 12.06  # nine tenths of what an agent collects that knows the goal
+FIGURE = Path(__file__).parents[1] / "docs" / "figures" / "pearl.png"
+BLOCK = 5  # meta-iterations in a point of the figure: 50 trials
 
 
 class Seeds(NamedTuple):
     """What was trained under one label: returns [seeds, lives, episodes] by way of searching, seconds by seed,
-    environment steps."""
+    environment steps; and the sparse return of a training trial's last episodes [seeds, points] by environment steps
+    [points]."""
 
     returns: dict[str, np.ndarray]
     seconds: list[float]
     steps: int
+    curves: np.ndarray
+    at: np.ndarray
 
 
 def trained(label: str, options: Any) -> Seeds:
     iterations = options.iterations or registry.defaults("pearl", ON).iterations
     returns: dict[str, list[np.ndarray]] = {search: [] for search in SEARCHES}
-    seconds, steps = [], 0
+    seconds, steps, curves, at = [], 0, [], np.empty(0)
     for seed in seeds_of(options):
         out = RUNS / f"{NAME}-{list(TRAINED).index(label)}-seed{seed}"
         given = {"settings": SETTINGS, "hyperparameters": TRAINED[label]}
@@ -79,7 +89,12 @@ def trained(label: str, options: Any) -> Seeds:
             print(f"{label}, seed {seed}, {name}: {np.round(found.mean(axis=0), 2)}", flush=True)
         steps = last["environment_steps"]
         seconds.append(last["seconds"])
-    return Seeds({search: np.stack(found) for search, found in returns.items()}, seconds, steps)
+        metrics = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+        blocks = [metrics[i : i + BLOCK] for i in range(0, len(metrics) - BLOCK + 1, BLOCK)]
+        curves.append([np.mean([line["return"] for line in block]) for block in blocks])
+        at = np.array([block[-1]["environment_steps"] for block in blocks])
+    stacked = {search: np.stack(found) for search, found in returns.items()}
+    return Seeds(stacked, seconds, steps, np.array(curves), at)
 
 
 def rows_of(found: Mapping[str, Seeds]) -> list[dict[str, Any]]:
@@ -101,13 +116,48 @@ def by_goal(returns: np.ndarray) -> np.ndarray:
     return returns.reshape(seeds, lives // GOALS, GOALS, episodes).mean(axis=1)
 
 
+def figure(curves: Mapping[str, Any], known: float) -> Figure:
+    """`curves` as the result file has them: seeds thin, their mean bold; and what knowing the goal is worth."""
+    from adaptax.report.style import (
+        DASHES,
+        PALE,
+        PALETTE,
+        SOFT,
+        Label,
+        count_ticks,
+        label_lines,
+        new_figure,
+        plot_axes,
+        styled,
+    )
+
+    with styled():
+        drawn = new_figure()
+        x = "environment steps of training (thin lines: seeds, bold: their mean)"
+        axes = plot_axes(drawn, "Sparse point robot: last episodes of a training trial", x, "sparse return")
+        labels = [Label("known goal", known, SOFT)]
+        axes.axhline(known, color=PALE, linewidth=1.0, linestyle=DASHES[0])
+        for (name, found), colour in zip(curves.items(), PALETTE, strict=False):
+            steps, values = found["environment_steps"], np.array(found["return"])
+            axes.plot(steps, values.T, color=colour, linewidth=0.7, alpha=0.35)
+            axes.plot(steps, values.mean(axis=0), color=colour, linewidth=2.0)
+            labels.append(Label(name, float(values[:, -1].mean()), colour, bold=True))
+        axes.set_xlim(left=0)
+        count_ticks(axes.xaxis)
+        label_lines(axes, labels)
+    return drawn
+
+
 def main() -> None:
+    from adaptax.report.style import save
+
     parser = arguments(__doc__ or "")
     parser.add_argument("--ablation-seeds", type=int, default=3, help="how many seeds of deterministic z, at most")
     options = parser.parse_args()
     fewer = argparse.Namespace(**{**vars(options), "seeds": min(options.seeds, options.ablation_seeds)})
     found = {label: trained(label, options if label == "PEARL" else fewer) for label in TRAINED}
     ours, exact = found["PEARL"], strategy_returns("posterior-sampling", ON, SETTINGS, SEARCHES[HEADLINE].protocol)
+    known = known_goal(ON, SETTINGS, SEARCHES[HEADLINE].protocol)
     result = document(
         NAME,
         "PEARL, sparse point robot",
@@ -119,13 +169,18 @@ def main() -> None:
         seconds=float(np.mean(ours.seconds)),
         note=NOTE,
         target=f">= {TARGET:.2f}",
-        bounds=[known_goal(ON, SETTINGS, SEARCHES[HEADLINE].protocol), ("exact belief", float(exact[:, -1].mean()))],
+        bounds=[known, ("exact belief", float(exact[:, -1].mean()))],
     )
     details = {
         label: {search: by_goal(returns).mean(axis=1).round(3).tolist() for search, returns in seeds.returns.items()}
         for label, seeds in found.items()
     }
-    write({**result, "rows": rows_of(found), "details": details})
+    curves = {
+        label: {"environment_steps": seeds.at.tolist(), "return": seeds.curves.round(2).tolist()}
+        for label, seeds in found.items()
+    }
+    write({**result, "rows": rows_of(found), "details": details, "curves": curves})
+    save(figure(curves, known[1]), FIGURE)
 
 
 NOTE = (
