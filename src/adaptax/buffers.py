@@ -7,10 +7,13 @@ that for every task. `ring` and `task_ring` refuse what is larger than the machi
 from __future__ import annotations
 
 import os
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from .types import Array, Key, UserError
 
@@ -37,15 +40,25 @@ def ring(like: Any, capacity: int) -> Ring:
 def _empty(like: Any, shape: tuple[int, ...]) -> Any:
     """Zeros for as many items as `shape` says, if they fit into the machine's memory."""
     shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct((*shape, *x.shape), x.dtype), like)
-    needed, present = size_of(shapes), os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    needed, present = size_of(shapes), memory()
     if needed > present:
         *tasks, capacity = shape
         each = " for each of {} tasks".format(*tasks) if tasks else ""
         raise UserError(
             f"a buffer of {capacity} items{each} needs {needed / 2**30:.1f} GiB and the machine has "
-            f"{present / 2**30:.1f}; one of {int(capacity * present / needed / 2)} items would take half of that"
+            f"{present / 2**30:.1f}; a capacity of {int(capacity * present / needed / 4)} would take a quarter of that"
         )
     return jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+
+
+def memory() -> int:
+    """The bytes that the device of the arrays has: on a CPU those of the machine, or of the container it is in."""
+    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        with suppress(OSError, ValueError):  # "max" is no number
+            limits.append(int(Path(path).read_text()))
+    device = jax.local_devices()[0].memory_stats() or {}
+    return device.get("bytes_limit", min(limits))
 
 
 def size_of(shapes: Any) -> int:
@@ -99,8 +112,10 @@ def add_by_task(ring: TaskRing, index: Array, batches: Any, clear: bool = False)
     """The rings with the items `batches` [N, M, ...] added to those of the tasks `index` [N], over their oldest ones.
 
     Batches are added one after the other, so that a task that stands in `index` twice gets both. With `clear` a task's
-    ring is emptied before each batch: it then holds the last one only. M is at most the capacity.
+    ring is emptied before each batch: it then holds the last one only. M is at most the capacity. Raises a `UserError`
+    for a task that has no ring; inside a compiled function, where values are unknown, that is the caller's care.
     """
+    _check_tasks(ring, index)
     count, capacity = jax.tree.leaves(batches)[0].shape[1], ring.capacity
     if count > capacity:
         raise UserError(f"{count} items at once do not fit into a buffer of {capacity}; it must hold at least as many")
@@ -117,7 +132,22 @@ def add_by_task(ring: TaskRing, index: Array, batches: Any, clear: bool = False)
 
 def sample_by_task(ring: TaskRing, key: Key, index: Array, count: int) -> Any:
     """`count` items [N, count, ...] of each of the tasks `index` [N], drawn with replacement, evenly, from those that
-    its ring holds. Of an empty ring zeros, or what it held before it was cleared: ask `held` first."""
+    its ring holds. Raises a `UserError` for a task that has no ring, or an empty one; inside a compiled function, where
+    values are unknown, an empty ring gives zeros, or what it held before it was cleared: ask `held` first."""
+    _check_tasks(ring, index)
+    if _known(index, ring.added) and (empty := np.asarray(index)[np.asarray(ring.held)[np.asarray(index)] == 0]).size:
+        raise UserError(f"the buffer of task {empty[0]} holds nothing yet: {count} items of it were asked for")
     held = jnp.maximum(ring.held[index], 1)
     chosen = jax.random.randint(key, (len(index), count), 0, held[:, None])
     return jax.tree.map(lambda x: x[index[:, None], chosen], ring.items)
+
+
+def _check_tasks(ring: TaskRing, index: Array) -> None:
+    tasks = len(ring.added)
+    if _known(index) and (wrong := [task for task in np.asarray(index).tolist() if not 0 <= task < tasks]):
+        raise UserError(f"there is no buffer of task {wrong[0]}: they are of {tasks} tasks, 0 to {tasks - 1}")
+
+
+def _known(*arrays: Array) -> bool:
+    """Whether these have values, which tracing does not know."""
+    return not any(isinstance(x, jax.core.Tracer) for x in arrays)

@@ -70,6 +70,7 @@ def run(
         _check_same(before, config, directory)
     elif directory.exists() and any(directory.iterdir()):
         raise UserError(f"{directory} exists already; give --resume to go on with it, or another --out")
+    trainer.check(algorithm, on.value, settings)
     directory.mkdir(parents=True, exist_ok=True)
     text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
     write_whole(path, lambda file: file.write(text.encode()))

@@ -411,11 +411,13 @@ def test_calls_in_the_wrong_order() -> None:
 
 
 @pytest.mark.slow
-def test_a_memory_that_is_used_up() -> None:
+def test_a_memory_that_is_used_up(tmp_path: Path) -> None:
     benchmark = adaptax.benchmark("gridnavi", episodes=1)
     algorithm = adaptax.algorithm("rl2", benchmark, network="transformer", hidden=8, tasks=4)
     params = algorithm.init(jax.random.key(0)).params
-    agent = Trained(algorithm, benchmark, params, (), {"algorithm": "rl2", "benchmark": "gridnavi"}, 0)
+    agent = Trained(
+        algorithm, benchmark, params, (), {"algorithm": "rl2", "benchmark": "gridnavi", "benchmark_is_named": True}, 0
+    )
     live = agent.agent(HostedGrid([3, 3]))
     live.episode()
     with pytest.raises(UserError, match="memory holds 15 steps, which are used up: begin starts a new life"):
@@ -424,3 +426,14 @@ def test_a_memory_that_is_used_up() -> None:
     live.episode()
     with pytest.raises(UserError, match="2 episodes of 15 steps are a trial of 30 steps"):
         agent.agent(episodes=2)
+    where, state = np.zeros(2, np.int32), None
+    for _ in range(15):
+        _, state = live.predict(where, state, reward=0.0)
+    with pytest.raises(UserError, match="memory holds 15 steps, which are used up: leave out the state to begin anew"):
+        live.predict(where, state, reward=0.0)
+    live.predict(where, reward=0.0)
+    with pytest.raises(UserError, match="memory holds 15 steps"):  # the episode that was lived counts
+        live.predict(where, live.as_it_stands(), reward=0.0)
+    with pytest.raises(UserError, match="2 episodes of 15 steps are a trial of 30 steps"):
+        agent.render(tmp_path / "none.webp", episodes=2)
+    assert not (tmp_path / "none.webp").exists()

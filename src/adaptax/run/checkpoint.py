@@ -15,7 +15,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -28,6 +28,7 @@ from adaptax.types import UserError
 SCHEMA = 1
 _ZEROS = "0" * 64
 _DIGEST = re.compile(rb'"sha256":"([0-9a-f]{64})"')
+_BLOCK = 2**22  # bytes that are read at a time
 _NAME = re.compile(r"checkpoint-(\d+)\.safetensors")
 
 
@@ -67,20 +68,26 @@ def save(directory: Path, tree: Any, *, iteration: int, details: Mapping[str, An
 
 def write_file(path: Path, tree: Any, *, iteration: int, details: Mapping[str, Any], what: str = "checkpoint") -> None:
     """Write `tree` under this name, which appears only when all of it is on disk; `what` it is, for complaints."""
-    content = _encode(tree, iteration, details)
+    arrays, metadata = _encode(tree, iteration, details)
     partial = path.with_name(f".{path.name}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
-            file.write(content)
+        # Straight into the file, and the digest into its place there: a state may take half of the memory.
+        safetensors.numpy.save_file(arrays, partial, metadata)
+        with partial.open("r+b") as file:
+            place, digest = _digest_of(file)
+            if place is None:
+                raise RuntimeError("safetensors wrote its metadata in an unexpected form")
+            file.seek(place.start(1))
+            file.write(digest.encode())
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)
         _sync(path.parent)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         with contextlib.suppress(OSError):  # where the folder is the trouble
             partial.unlink(missing_ok=True)
-        raise UserError(f"the {what} {path} could not be written: {error.strerror or error}") from error
+        raise UserError(f"the {what} {path} could not be written: {getattr(error, 'strerror', '') or error}") from error
 
 
 def latest(directory: Path) -> Path | None:
@@ -166,54 +173,61 @@ def _describe(name: str, leaf: Any) -> _Leaf:
     return _Leaf(name, str(leaf.dtype), tuple(leaf.shape))
 
 
-def _encode(tree: Any, iteration: int, details: Mapping[str, Any]) -> bytes:
+def _encode(tree: Any, iteration: int, details: Mapping[str, Any]) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """The arrays and the metadata of a file, with zeros for its digest."""
     named, _ = _flatten(tree)
     raw = jax.device_get([jax.random.key_data(leaf) if _is_key(leaf) else leaf for _, leaf in named])
     # safetensors writes the buffer as it lies, so it has to lie in C order.
     arrays = {name: np.asarray(leaf, order="C") for (name, _), leaf in zip(named, raw, strict=True)}
-    metadata = {
+    return arrays, {
         "sha256": _ZEROS,
         "schema": str(SCHEMA),
         "iteration": str(iteration),
         "structure": json.dumps([_describe(name, leaf) for name, leaf in named]),
         "details": json.dumps(dict(details)),
     }
-    blank = safetensors.numpy.save(arrays, metadata)
-    place = _digest_place(blank)
+
+
+def _digest_of(file: BinaryIO) -> tuple[re.Match[bytes] | None, str]:
+    """Where the digest stands in the file, or should, and what it has to be: taken with zeros in that place."""
+    head = _head(file)
+    # Quotes inside other strings are escaped, so it stands nowhere else.
+    place = _DIGEST.search(head, 8)
     if place is None:
-        raise RuntimeError("safetensors wrote its metadata in an unexpected form")
-    return blank[: place.start(1)] + hashlib.sha256(blank).hexdigest().encode() + blank[place.end(1) :]
+        return None, ""
+    digest = hashlib.sha256(head[: place.start(1)] + _ZEROS.encode() + head[place.end(1) :])
+    while block := file.read(_BLOCK):
+        digest.update(block)
+    return place, digest.hexdigest()
 
 
-def _digest_place(blob: bytes) -> re.Match[bytes] | None:
-    """Where the digest stands in the header; quotes inside other strings are escaped, so nowhere else."""
-    end = 8 + int.from_bytes(blob[:8], "little")
-    return _DIGEST.search(blob, 8, min(end, len(blob)))
+def _head(file: BinaryIO) -> bytes:
+    """The length of the header, 8 bytes, and the header, as much of it as there is."""
+    file.seek(0)
+    length = file.read(8)
+    there = os.fstat(file.fileno()).st_size
+    return length + file.read(min(int.from_bytes(length, "little"), there))
 
 
 def _read(path: Path) -> _Content | str:
     """A checkpoint's content, or what is wrong with the file."""
     try:
-        blob = path.read_bytes()
-    except OSError as error:
-        return f"it cannot be read ({error.strerror or error})"
-    place = _digest_place(blob)
-    if place is None:
-        return f"its header is cut off or unreadable (the file has {len(blob)} bytes)"
-    digest = hashlib.sha256(blob[: place.start(1)])
-    digest.update(_ZEROS.encode())
-    digest.update(memoryview(blob)[place.end(1) :])
-    if digest.hexdigest().encode() != place[1]:
-        return "its content does not match its SHA-256"
-    try:
-        header = json.loads(blob[8 : 8 + int.from_bytes(blob[:8], "little")])
-        metadata = header["__metadata__"]
+        with path.open("rb") as file:
+            place, digest = _digest_of(file)
+            head = _head(file)
+        if place is None:
+            return f"its header is cut off or unreadable (the file has {path.stat().st_size} bytes)"
+        if digest.encode() != place[1]:
+            return "its content does not match its SHA-256"
+        metadata = json.loads(head[8:])["__metadata__"]
         schema = int(metadata["schema"])
         if schema > SCHEMA:
             return _Content(schema, 0, [], {}, {})
         structure = [_Leaf(name, dtype, tuple(shape)) for name, dtype, shape in json.loads(metadata["structure"])]
         details = json.loads(metadata["details"])
-        return _Content(schema, int(metadata["iteration"]), structure, details, safetensors.numpy.load(blob))
+        return _Content(schema, int(metadata["iteration"]), structure, details, safetensors.numpy.load_file(path))
+    except OSError as error:
+        return f"it cannot be read ({error.strerror or error})"
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         return f"its header does not make sense ({error})"
 

@@ -14,6 +14,7 @@ import numpy as np
 from ..types import JUDGED, Agent, Algorithm, Array, Benchmark, Key, Plan, Rollout, Task, Tasks, UserError, check_range
 from .collect import collect, streams_of
 from .iterate import episode_sums, episodes_per_round
+from .memory import check_lives
 
 CHUNK_STEPS = 4_000_000  # environment steps collected at once: bounds memory
 
@@ -94,6 +95,8 @@ def evaluate(agent: Agent, benchmark: Benchmark, tasks: Tasks, params: Any, prot
     each = protocol.rounds * protocol.streams * protocol.episodes * spec.horizon
     size = max(1, min(protocol.tasks, CHUNK_STEPS // each))
     shown = min(size, protocol.shown_tasks)
+    if isinstance(agent, Algorithm):
+        check_lives(agent, params, size)
     chunk = jax.jit(partial(_chunk, acting, benchmark, protocol, size, shown))
     streams = streams_of(benchmark.environment)
     parts = []

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..ops.distributions import zero_action
-from ..types import Adapted, Agent, Key, Memory, Params, Spec, Timestep, UserError
+from ..types import Adapted, Agent, Algorithm, Key, Memory, Params, Spec, Timestep, UserError
 from .spaces import NO_SIDES, Sides, executed, perceived
 
 
@@ -22,6 +22,7 @@ class FrozenState(NamedTuple):
 
     memory: Memory  # [n]
     action: Any  # [n, ...]; the last one
+    steps: int  # that the memory has seen
 
 
 class Frozen:
@@ -30,6 +31,7 @@ class Frozen:
     def __init__(self, agent: Agent, params: Params, spec: Spec, key: Key, sides: Sides = NO_SIDES) -> None:
         self._sides = sides
         self._agent, self._params, self._spec, self._key = agent, params, spec, key
+        self._context = agent.plan.context if isinstance(agent, Algorithm) else None
         self._steps = 0
         self._reads_reward: bool | None = None
         self._act = jax.jit(partial(_act_streams, agent), static_argnames="deterministic")
@@ -56,7 +58,7 @@ class Frozen:
         is a new stream. `reward` [n] is that of the step before, which an agent must be told if it reads it.
         `deterministic`: nothing is left to chance, the action is the most likely one, or that of the highest value.
 
-        Raises a `UserError` for a wrong shape, and where a reward is needed.
+        Raises a `UserError` for a wrong shape, where a reward is needed, and once the memory is used up.
         """
         observation, alone = self._perceived(observation)
         count = len(observation)
@@ -76,6 +78,10 @@ class Frozen:
         for name, value in (("reward", timestep.reward), ("episode_start", timestep.first)):
             if len(value) != count:
                 raise UserError(f"{name} is of {len(value)} streams, the observation of {count}")
+        if self._context is not None and begun.steps >= self._context:
+            raise UserError(
+                f"the agent's memory holds {self._context} steps, which are used up: leave out the state to begin anew"
+            )
         self._steps += 1
         decided = self._act(
             self._params,
@@ -87,7 +93,7 @@ class Frozen:
             deterministic=deterministic,
         )
         action, memory = np.asarray(decided[0]), decided[1]
-        return self._executed(action, alone), FrozenState(memory, action)
+        return self._executed(action, alone), FrozenState(memory, action, begun.steps + 1)
 
     def _perceived(self, observation: Any) -> tuple[np.ndarray, bool]:
         """Observations [n, ...], and whether it is one alone. Many are given as the agent reads them."""
@@ -107,12 +113,12 @@ class Frozen:
     def _begun(self, count: int) -> FrozenState:
         repeat = lambda x: jnp.broadcast_to(x, (count, *jnp.shape(x)))  # noqa: E731
         memory = jax.tree.map(repeat, self._agent.start(self._params))
-        return FrozenState(memory, np.asarray(repeat(zero_action(self._spec.action_space))))
+        return FrozenState(memory, np.asarray(repeat(zero_action(self._spec.action_space))), 0)
 
     def _needs_reward(self, adapted: Adapted) -> bool:
         """Whether acting depends on the last reward."""
         if self._reads_reward is None:
-            memory, action = jax.tree.map(lambda x: x[0], self._begun(1))
+            memory, action = jax.tree.map(lambda x: x[0], self._begun(1)[:2])
             space = self._spec.observation_space
 
             def act(reward: Any) -> Any:

@@ -192,7 +192,9 @@ class LiveAgent:
 
     def as_it_stands(self) -> FrozenState:
         """The state from which `predict` goes on where the first stream's last step left off."""
-        return FrozenState(stacked(self._memories[:1]), self._actions[:1].copy())
+        counts, plan = self._counts, self._plan
+        seen = counts.rounds * plan.steps + (plan.steps if counts.stream else counts.step)
+        return FrozenState(stacked(self._memories[:1]), self._actions[:1].copy(), seen)
 
     def twin(self, seed: int) -> Self:
         """Another agent, at the beginning of a life that is drawn from `seed`. What was compiled is shared."""

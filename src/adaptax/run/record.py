@@ -26,7 +26,7 @@ from ..types import (
     UserError,
 )
 from .collect import collect, streams_of
-from .evaluate import Given, Protocol, life_key
+from .evaluate import Given, Protocol, check_context, life_key
 
 
 class Record(NamedTuple):
@@ -53,7 +53,8 @@ def record(
     agent: Agent, benchmark: Benchmark, task: Task, params: Params, protocol: Protocol, states: bool = False
 ) -> Record:
     """The life that `evaluate` judges on the first task of its protocol, on this task; `states` keeps the
-    environment's too."""
+    environment's too. Raises a `UserError`, before anything is compiled, where it outlasts the agent's memory."""
+    check_context(agent, protocol, benchmark.spec.horizon)
     program = jax.jit(partial(_live, agent, benchmark, protocol, states))
     alone = jax.tree.map(lambda x: jax.numpy.asarray(x)[None], task)
     rollouts, beliefs = jax.device_get(program(params, alone, life_key(protocol.seed)))

@@ -24,6 +24,7 @@ from .cluster import Actors
 from .collect import Batched, streams_of
 from .iterate import Progress, begin, many, meta_iteration
 from .log import RunLog
+from .memory import check_training
 from .shard import mesh_of
 from .slices import Make, Sliced, Workers, pack
 from .workers import Processes
@@ -92,7 +93,7 @@ def train(
 ) -> Result:
     """Train until `settings.iterations`, from the newest checkpoint in `directory` if `resume`. `make` makes the
     algorithm and the benchmark again in every worker (default: they get copies of these)."""
-    _check(algorithm, benchmark, settings)
+    check(algorithm, benchmark, settings)
     make = make or partial(_pair, algorithm, benchmark)
     with mesh_of(settings.devices, algorithm.plan.tasks), _workers(settings, make) as workers:
         return _train(algorithm, benchmark, settings, workers, directory, resume)
@@ -116,7 +117,8 @@ def _workers(settings: Settings, make: Make) -> Iterator[Workers | None]:
         begun.close()
 
 
-def _check(algorithm: Algorithm, benchmark: Benchmark, settings: Settings) -> None:
+def check(algorithm: Algorithm, benchmark: Benchmark, settings: Settings) -> None:
+    """Raise a `UserError` for what `train` refuses, before it compiles or writes anything."""
     plan = algorithm.plan
     if plan.lifetime % plan.rounds:
         raise UserError(f"a lifetime of {plan.lifetime} rounds is not a multiple of the {plan.rounds} of an iteration")
@@ -141,6 +143,7 @@ def _check(algorithm: Algorithm, benchmark: Benchmark, settings: Settings) -> No
             f"a lifetime of {plan.lifetime} rounds outlasts the {plan.rounds} of an iteration, and workers keep "
             "nothing from one to the next: train it without workers"
         )
+    check_training(algorithm, jax.eval_shape(partial(begin, algorithm, benchmark), root_keys(0, 1)), settings.seeds)
 
 
 def _train(
@@ -156,12 +159,13 @@ def _train(
     if settings.seeds > 1:
         start = jax.vmap(start)
     streams = streams_of(benchmark.environment)
-    progress, done = start(roots), 0
-    if failure := streams.failure():
-        raise failure
     places = directory / "checkpoints"
     if resume and checkpoint.latest(places):  # a run that ended before its first checkpoint begins anew
-        progress, done, _ = checkpoint.restore(places, progress)
+        progress, done, _ = checkpoint.restore(places, jax.eval_shape(start, roots))
+    else:
+        progress, done = start(roots), 0
+        if failure := streams.failure():
+            raise failure
     steps = algorithm.plan.environment_steps
     log = RunLog(
         directory,

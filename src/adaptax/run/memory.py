@@ -1,0 +1,50 @@
+"""What would not fit into memory is refused before anything is allocated or compiled."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from ..buffers import memory, size_of
+from ..types import Algorithm, Params, UserError
+
+GIB = 2**30
+
+
+def check_training(algorithm: Algorithm, progress: Any, seeds: int) -> None:
+    """`progress` is what training carries, as shapes of arrays, of one seed.
+
+    It has to fit twice: an iteration holds the old and the new of what it changes, and a resumed run the file and the
+    arrays made of it. What agents keep while they live on their tasks comes on top.
+    """
+    kept = seeds * size_of(progress)
+    lives = (
+        0 if progress.lives is not None else seeds * _of_lives(algorithm, progress.state.params, algorithm.plan.tasks)
+    )
+    present = memory()
+    if 2 * kept + lives > present:
+        raise UserError(
+            f"training keeps {kept / GIB:.1f} GiB for {_count(seeds, 'seed')}, needs room for two of that, and "
+            f"{lives / GIB:.1f} GiB for {_count(algorithm.plan.tasks, 'task')} that are lived on at once; the machine "
+            f"has {present / GIB:.1f}: lower the capacity of the buffers, or train fewer seeds at once"
+        )
+
+
+def check_lives(algorithm: Algorithm, params: Params, tasks: int) -> None:
+    """What the agents keep that live on so many tasks at once has to fit."""
+    needed, present = _of_lives(algorithm, params, tasks), memory()
+    if needed > present:
+        raise UserError(
+            f"what the agent keeps of {_count(tasks, 'task')} that are lived on at once needs {needed / GIB:.1f} GiB "
+            f"and the machine has {present / GIB:.1f}: lower the capacity of its buffers, or judge it on fewer tasks"
+        )
+
+
+def _of_lives(algorithm: Algorithm, params: Params, tasks: int) -> int:
+    return tasks * size_of(jax.eval_shape(algorithm.begin, params, jax.random.key(0), jnp.zeros((), jnp.int32)))
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
