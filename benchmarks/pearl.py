@@ -141,7 +141,7 @@ def figure(curves: Mapping[str, Any], known: float) -> Figure:
             steps, values = found["environment_steps"], np.array(found["return"])
             axes.plot(steps, values.T, color=colour, linewidth=0.7, alpha=0.35)
             axes.plot(steps, values.mean(axis=0), color=colour, linewidth=2.0)
-            labels.append(Label(name, float(values[:, -1].mean()), colour, bold=True))
+            labels.append(Label(name.removeprefix("PEARL, "), float(values[:, -1].mean()), colour, bold=True))
         axes.set_xlim(left=0)
         count_ticks(axes.xaxis)
         label_lines(axes, labels)
