@@ -183,7 +183,7 @@ def test_navigation_from_training_to_adaptation(
     for split in ("test", "published"):
         assert f"40 {split} tasks of navigation" in printed.out
         assert (run / f"evaluation-{split}.json").exists()
-    assert "after 3" in printed.out and "MAML paper (TRPO)" in printed.out
+    assert "after 3" in printed.out and "MAML paper" not in printed.out, "published for 100 steps, not for 10"
 
     goal = ["--task", '{"goal": [3, -0.2]}', "--lifetimes", "40"]
     assert main(["adapt", str(run), *goal]) == 0
@@ -338,6 +338,15 @@ def test_an_action_space_that_is_not_served(
     monkeypatch.setattr(registry, "benchmark_entry", lambda name: entry)
     for algorithm in ("rl2", "maml"):
         assert "MultiBinary" in refused(capsys, "train", algorithm, "switches")
+
+
+def test_what_the_evaluation_would_refuse_is_refused_before_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = "train multitask-sac navigation --fine-tuning-capacity 100 --streams 1 --iterations 1 --out"
+    assert main([*words.split(), str(tmp_path / "run")]) == 2
+    assert "fine-tuning-capacity is 100, and a round of this task has 2000 transitions" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_run_is_not_overwritten(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from .types import Array, Key, UserError
 
@@ -150,4 +151,4 @@ def _check_tasks(ring: TaskRing, index: Array) -> None:
 
 def _known(*arrays: Array) -> bool:
     """Whether these have values, which tracing does not know."""
-    return not any(isinstance(x, jax.core.Tracer) for x in arrays)
+    return not any(isinstance(x, Tracer) for x in arrays)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
+from gymnasium.spaces import Box
 
 from . import registry
 from .provenance import command, git_revision, versions, write_whole
@@ -65,6 +66,8 @@ def evaluate_run(trained: Trained, directory: Path, split: str, protocol: Protoc
     beliefs = [e.beliefs for e in judged if e.beliefs is not None]
     if beliefs:
         arrays["beliefs"] = np.stack(beliefs)
+        if isinstance(on.spec.observation_space, Box):
+            arrays["beliefs_lowest"] = np.ravel(on.spec.observation_space.low)
     name = f"evaluation-{split}"
     result = {
         "schema": SCHEMA,
@@ -80,7 +83,7 @@ def evaluate_run(trained: Trained, directory: Path, split: str, protocol: Protoc
         "environment_steps": trained.iteration * config["environment_steps_per_iteration"],
         "unit": f"episode return{', most likely actions' * protocol.deterministic}",
         "references": reference_results(config["benchmark"], on, split, protocol) if references else [],
-        "published": published(config["benchmark"], config["benchmark_settings"], split),
+        "published": published(config["benchmark"], config["benchmark_settings"], split, protocol),
         "command": command(),
         "versions": versions(),
         "git": git_revision(),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from .run.evaluate import Protocol
+
 # Duan et al. 2016, tables 1 and 2; the SNAIL and MAML columns from Mishra et al. 2018, table 3. Keys: (pulls, arms).
 _BANDIT_COLUMNS = (
     "Random",
@@ -41,32 +43,37 @@ _MDPS = {
 _NAVIGATION = "Finn et al. 2017, the authors' result files, 40 goals"
 
 
-def published(benchmark: str, settings: Mapping[str, Any], split: str) -> list[dict[str, Any]]:
-    """The figures published for this benchmark, as `name`, `source`, and `total` or `by_round`."""
-    if benchmark == "bandit":
+_GRIDNAVI = "exact; Zintgraf et al. 2020's task"
+
+
+def published(benchmark: str, settings: Mapping[str, Any], split: str, protocol: Protocol) -> list[dict[str, Any]]:
+    """The figures published for what is judged, as `name`, `source`, and `total` or `by_round`: none unless the
+    settings, the tasks of the split and the protocol are the published ones. Published agents draw their actions."""
+    drawn = not protocol.deterministic
+    trial = (protocol.rounds, protocol.episodes)
+    if benchmark == "bandit" and trial == (1, settings["pulls"]) and drawn:
         row = _BANDITS.get((settings["pulls"], settings["arms"]), ())
         return _totals(_BANDIT_COLUMNS, row, "Duan et al. 2016; Mishra et al. 2018")
-    if benchmark == "tabular-mdp" and (settings["states"], settings["actions"], settings["horizon"]) == (
-        10,
-        5,
-        10,
-    ):
-        return _totals(_MDP_COLUMNS, _MDPS.get(settings["episodes"], ()), "Duan et al. 2016")
-    if benchmark == "navigation" and split == "published":
+    if benchmark == "tabular-mdp" and trial == (1, settings["episodes"]) and drawn:
+        size = settings["states"], settings["actions"], settings["horizon"]
+        row = _MDPS.get(settings["episodes"], ()) if size == (10, 5, 10) else ()
+        return _totals(_MDP_COLUMNS, row, "Duan et al. 2016")
+    if benchmark == "navigation" and split == "published" and drawn and _as_finn(settings, protocol):
         return [
             {"name": "MAML paper (TRPO)", "by_round": [-40.41, -11.68, -3.33, -3.23], "source": _NAVIGATION},
             {"name": "oracle in the paper", "by_round": [-2.29], "source": _NAVIGATION},
         ]
-    if benchmark == "gridnavi":
-        bayes = [4.0] + [11.0714] * (settings["episodes"] - 1)
-        return [
-            {
-                "name": "Bayes-optimal (computed)",
-                "by_round": bayes,
-                "source": "exact; Zintgraf et al. 2020's task",
-            }
-        ]
+    every_goal = "paper" in (split, settings.get("goals")) and protocol.tasks % 21 == 0
+    if benchmark == "gridnavi" and every_goal:
+        by_episode = [4.0] + [11.0714] * (protocol.rounds * protocol.episodes - 1)
+        return [{"name": "Bayes-optimal (computed)", "by_round": by_episode, "source": _GRIDNAVI}]
     return []
+
+
+def _as_finn(settings: Mapping[str, Any], protocol: Protocol) -> bool:
+    """Episodes of 100 steps through the authors' wrapper, 40 on each of the 40 goals in a round."""
+    episodes = protocol.streams, protocol.episodes
+    return settings["horizon"] == 100 and settings["scale_actions"] and episodes == (40, 1) and protocol.tasks % 40 == 0
 
 
 def _totals(columns: tuple[str, ...], row: tuple[float | None, ...], source: str) -> list[dict[str, Any]]:

@@ -161,6 +161,8 @@ def test_bad_input() -> None:
         make(network="mlp")
     with pytest.raises(UserError, match="cells has 1 numbers; an observation has 2"):
         make(cells=(25,))
+    with pytest.raises(UserError, match=r"cells is \(4, 5\), fewer than the \(5, 5\) places"):
+        make(cells=(4, 5))
     with pytest.raises(UserError, match=r"capacity is 5; it must satisfy 6 ≤ capacity"):
         make(capacity=5)
     algorithm, _ = make(capacity=10**12)

@@ -131,7 +131,7 @@ def test_trajectories_in_the_plane(tmp_path):
     assert names(figure.axes[0]).count("path") == 3 and names(figure.axes[0]).count("goal") == 1
     panel = panel_of(evaluation, 2, 1)
     assert not panel.cells and all(path.shape == (30, 2) for path in panel.paths)  # the first episode of two
-    np.testing.assert_array_equal(panel.goal, evaluation.task["goal"][2])
+    np.testing.assert_array_equal(panel.goals, [evaluation.task["goal"][2]])
     assert evaluation.trajectories is not None
     np.testing.assert_array_equal(panel.paths[1], evaluation.trajectories[0, 2, 1, 1, :30])
 
@@ -160,6 +160,42 @@ def test_beliefs_are_drawn_by_step_with_the_path_so_far(tmp_path):
     np.testing.assert_array_equal(axes.images[0].get_array(), maps[0, 3, 0, 0, 29].T)
     np.testing.assert_array_equal(axes.lines[0].get_xydata(), evaluation.trajectories[0, 3, 0, 0, 15:30])
     np.testing.assert_array_equal(axes.lines[2].get_xydata()[0], evaluation.task["goal"][3])
+
+
+def rooms(tmp_path, lowest):
+    """A walk of seven steps to the right from (-3, 0), on a wide grid with three goals."""
+    synthetic.write_config(tmp_path, "varibad", "rooms", {}, 1)
+    path = np.stack([np.arange(-3.0, 4.0), np.zeros(7)], axis=-1)[None, None, None, None].astype(np.float32)
+    arrays = {
+        "trajectories": path,
+        "trajectories_first": np.arange(7)[None, None, None, None] == 0,
+        "task_goals": np.array([[[-1, 1], [3, 0], [1, -1]]], np.float32),
+        "beliefs": np.random.default_rng(0).uniform(size=(1, 1, 1, 1, 7, 9, 3)),
+        **lowest,
+    }
+    synthetic.write_evaluation(tmp_path, "test", np.zeros((1, 1, 1, 1, 1)), **arrays)
+    return read_run(tmp_path).evaluations[0]
+
+
+def test_several_goals_are_numbered_and_a_wide_grid_has_its_steps_below_each_other(tmp_path):
+    evaluation = rooms(tmp_path, {"beliefs_lowest": np.array([-4.0, -1.0], np.float32)})
+    figure = beliefs(evaluation)
+    assert figure is not None and len(figure.axes) == 7 + 1
+    assert [axes.get_ylabel() for axes in figure.axes[:2]] == ["episode 1\nstep 0", "episode 1\nstep 1"]
+    axes = figure.axes[2]
+    assert evaluation.beliefs is not None and evaluation.trajectories is not None
+    np.testing.assert_array_equal(axes.images[0].get_array(), evaluation.beliefs[0, 0, 0, 0, 2].T)
+    assert tuple(axes.images[0].get_extent()) == (-4.5, 4.5, -1.5, 1.5)
+    np.testing.assert_array_equal(axes.lines[0].get_xydata(), [[-3, 0], [-2, 0], [-1, 0]])
+    goals = {"1": (-1, 1), "2": (3, 0), "3": (1, -1)}
+    assert {text.get_text(): text.xy for text in axes.texts} == goals
+    paths = trajectories(evaluation)
+    assert paths is not None and len(paths.axes[0].patches) == 3
+    assert {text.get_text(): text.xy for text in paths.axes[0].texts} == goals
+
+
+def test_no_beliefs_where_a_map_is_not_known_to_hold_the_path(tmp_path):
+    assert beliefs(rooms(tmp_path, {})) is None  # an older file, read as a map from (0, 0)
 
 
 def test_png_size_and_no_trace_left(tmp_path):

@@ -21,6 +21,7 @@ from ..report import read_evaluation
 from ..report.tables import amount, evaluation_table, plain, sources, success_table
 from ..report.tables import settings as settings_text
 from ..run import checkpoint
+from ..run.evaluate import check
 from ..run.train import Settings
 from ..types import Algorithm, UserError, check_range
 from .options import Chosen, leading_names, parse
@@ -89,6 +90,9 @@ def train_command(words: list[str]) -> int:
     on = runs.name_benchmark(names[1], chosen.settings)
     algorithm = runs.name_algorithm(names[0], on, chosen.hyperparameters)
     plan = _settings(options, algorithm, names, config)
+    if not options.no_evaluation:  # what it refuses is better known before training than after it
+        named = {"algorithm": names[0], "benchmark": names[1]}
+        check(algorithm, on.value, judging.protocol_for(named, algorithm, on.value))
     if not options.quiet and (options.resume or not directory.exists()):
         print(_title(names, on, algorithm, plan, directory), file=sys.stderr, flush=True)
     result = runs.run(algorithm, names[0], on, plan, directory, resume=options.resume)

@@ -111,6 +111,12 @@ class Belief(NamedTuple):
             raise UserError(f"cells has {len(self.cells)} numbers; an observation has {self.sizes[0]}")
         if self.cells and not np.all(np.isfinite(self._lowest)):
             raise UserError("cells are counted from the lowest observation, and the observation space has none")
+        space = self.spec.observation_space
+        if self.cells and isinstance(space, gymnasium.spaces.Box):
+            needed = np.ravel(space.high).astype(np.float32) - self._lowest + 1
+            if np.any(np.isfinite(needed) & (needed > self.cells)):
+                places = tuple(needed.astype(int).tolist())
+                raise UserError(f"cells is {tuple(self.cells)}, fewer than the {places} places of the observations")
 
     @property
     def _lowest(self) -> np.ndarray:

@@ -81,6 +81,7 @@ def read_evaluation(path: Path | str) -> Evaluation:
         trajectories_first=None if first is None else first.astype(bool),
         entropy=arrays["entropy"].astype(np.float64) if "entropy" in arrays else None,
         beliefs=arrays["beliefs"].astype(np.float64) if "beliefs" in arrays else None,
+        beliefs_lowest=arrays["beliefs_lowest"].astype(np.float64) if "beliefs_lowest" in arrays else None,
         final_success=arrays["final_success"].astype(np.float64) if "final_success" in arrays else None,
     )
 

@@ -61,7 +61,8 @@ class Evaluation:
     trajectories: Floats | None = None  # [S, n, R, b, T, D]
     trajectories_first: NDArray[np.bool_] | None = None  # [S, n, R, b, T]
     entropy: Floats | None = None  # [S, N, R, B, E], NaN where the agent stores no log-probabilities
-    beliefs: Floats | None = None  # [S, n, R, b, T, H, W]: what the agent expected of every place of a grid
+    beliefs: Floats | None = None  # [S, n, R, b, T, X, Y]: what the agent expected of every place of a grid
+    beliefs_lowest: Floats | None = None  # [2]: the first of these places; None where it is not known
     final_success: Floats | None = None  # [S, N, R, B, E]: in the episode's last step
 
     @property

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .beliefs import beliefs
+from .episodes import HOW_TO_READ, episodes
 from .exploration import exploration_curves, exploration_table, exploration_text
 from .figures import adaptation_curve, described, learning_curve, series
 from .read import read_run
@@ -95,10 +96,13 @@ def _group_pages(group: list[Run], labels: list[str], out: Path, stem: str) -> t
             pages += [f"#### Exploration on {split} tasks", markdown(table), exploration_text(evaluations)]
             curves = exploration_curves(evaluations, names)
             pages += show(curves, f"exploration-{split}", "Exploration by adaptation")
+        lives: list[str] = []
         for evaluation, name in pairs:
             suffix = f"-{_slug(name)}" if len(group) > 1 else ""
             pages += show(trajectories(evaluation, name), f"trajectories-{split}{suffix}", f"Paths of {name}")
             pages += show(beliefs(evaluation, name), f"beliefs-{split}{suffix}", f"What {name} expects by step")
+            lives += show(episodes(evaluation, name), f"episodes-{split}{suffix}", f"Every episode of {name}")
+        pages += [HOW_TO_READ, *lives] if lives else []
     return pages, paths
 
 

@@ -11,7 +11,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..types import JUDGED, Agent, Algorithm, Array, Benchmark, Key, Plan, Rollout, Task, Tasks, UserError, check_range
+from ..types import (
+    JUDGED,
+    Agent,
+    Algorithm,
+    Array,
+    Benchmark,
+    Key,
+    Plan,
+    Rollout,
+    Spec,
+    Task,
+    Tasks,
+    UserError,
+    check_range,
+)
 from .collect import collect, streams_of
 from .iterate import episode_sums, episodes_per_round
 from .memory import check_lives
@@ -92,8 +106,7 @@ def evaluate(agent: Agent, benchmark: Benchmark, tasks: Tasks, params: Any, prot
     acting: Any = Deterministic(agent) if certain else agent
     task_key, run_key = _keys(protocol.seed)
     _, chosen = tasks.enumerate(task_key, protocol.tasks)
-    each = protocol.rounds * protocol.streams * protocol.episodes * spec.horizon
-    size = max(1, min(protocol.tasks, CHUNK_STEPS // each))
+    size = _at_once(protocol, spec)
     shown = min(size, protocol.shown_tasks)
     if isinstance(agent, Algorithm):
         check_lives(agent, params, size)
@@ -112,6 +125,22 @@ def evaluate(agent: Agent, benchmark: Benchmark, tasks: Tasks, params: Any, prot
         entropy = np.full_like(entropy, np.nan)
     observations, first, beliefs = parts[0][4:]
     return Evaluation(returns, success, final, jax.device_get(chosen), observations, first, entropy, beliefs)
+
+
+def check(algorithm: Algorithm, benchmark: Benchmark, protocol: Protocol) -> None:
+    """Raise the `UserError` that `evaluate` would raise before it compiles, without parameters: before training."""
+    check_context(algorithm, protocol, benchmark.spec.horizon)
+    params = jax.eval_shape(lambda key: algorithm.init(key).params, jax.random.key(0))
+    check_lives(algorithm, params, _at_once(protocol, benchmark.spec))
+    task_key, run_key = _keys(protocol.seed)
+    _, task = benchmark.test.enumerate(task_key, 1)
+    jax.eval_shape(partial(_chunk, algorithm, benchmark, protocol, 1, 1), params, task, run_key)
+
+
+def _at_once(protocol: Protocol, spec: Spec) -> int:
+    """How many tasks are judged at once."""
+    each = protocol.rounds * protocol.streams * protocol.episodes * spec.horizon
+    return max(1, min(protocol.tasks, CHUNK_STEPS // each))
 
 
 def _keys(seed: int) -> tuple[Key, Key]:
