@@ -133,11 +133,9 @@ def add_by_task(ring: TaskRing, index: Array, batches: Any, clear: bool = False)
 
 def sample_by_task(ring: TaskRing, key: Key, index: Array, count: int) -> Any:
     """`count` items [N, count, ...] of each of the tasks `index` [N], drawn with replacement, evenly, from those that
-    its ring holds. Raises a `UserError` for a task that has no ring, or an empty one; inside a compiled function, where
-    values are unknown, an empty ring gives zeros, or what it held before it was cleared: ask `held` first."""
+    its ring holds. Of an empty ring zeros, or what it held before it was cleared: ask `held` first. Errors as in
+    `add_by_task`."""
     _check_tasks(ring, index)
-    if _known(index, ring.added) and (empty := np.asarray(index)[np.asarray(ring.held)[np.asarray(index)] == 0]).size:
-        raise UserError(f"the buffer of task {empty[0]} holds nothing yet: {count} items of it were asked for")
     held = jnp.maximum(ring.held[index], 1)
     chosen = jax.random.randint(key, (len(index), count), 0, held[:, None])
     return jax.tree.map(lambda x: x[index[:, None], chosen], ring.items)
@@ -145,10 +143,6 @@ def sample_by_task(ring: TaskRing, key: Key, index: Array, count: int) -> Any:
 
 def _check_tasks(ring: TaskRing, index: Array) -> None:
     tasks = len(ring.added)
-    if _known(index) and (wrong := [task for task in np.asarray(index).tolist() if not 0 <= task < tasks]):
+    known = not isinstance(index, Tracer)  # tracing knows no values
+    if known and (wrong := [task for task in np.asarray(index).tolist() if not 0 <= task < tasks]):
         raise UserError(f"there is no buffer of task {wrong[0]}: they are of {tasks} tasks, 0 to {tasks - 1}")
-
-
-def _known(*arrays: Array) -> bool:
-    """Whether these have values, which tracing does not know."""
-    return not any(isinstance(x, Tracer) for x in arrays)
