@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -186,7 +189,28 @@ def test_where_nothing_can_be_drawn_nothing_is_lived(
     monkeypatch.setenv("MUJOCO_GL", "osmesa")
     assert main(command) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert "cannot draw with MUJOCO_GL=osmesa here: unset it" in line
+    assert "cannot work with MUJOCO_GL=osmesa here: it needs OSMesa, on Debian and Ubuntu apt-get install" in line
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("said", "why"), [("bogus", "it may be egl, osmesa or glfw"), ("osmesa", "it needs OSMesa, ")])
+def test_what_mujoco_is_told_to_draw_with_is_named(said: str, why: str, cheetah: Path, tmp_path: Path) -> None:
+    """MuJoCo looks at MUJOCO_GL where it is imported, so also where nothing is drawn."""
+    if opengl.works(said):
+        pytest.skip(f"{said} works here")
+    out = str(tmp_path / "out")
+    commands = [
+        ["train", "promp", "ant-goal", "--iterations", "1", "--out", out],
+        ["train", "promp", "metaworld-ml1", "--iterations", "1", "--out", out],
+        ["render", str(cheetah), "--out", f"{out}.webp"],
+    ]
+    code = f"from adaptax.cli import main; print([main(command) for command in {commands!r}])"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "MUJOCO_GL": said}, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[2, 2, 2]"
+    lines = done.stderr.splitlines()
+    assert len(lines) == 3 and all(f"MUJOCO_GL={said} here: {why}" in line for line in lines)
     assert not list(tmp_path.iterdir())
 
 

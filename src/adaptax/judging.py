@@ -78,6 +78,7 @@ def evaluate_run(trained: Trained, directory: Path, split: str, protocol: Protoc
         "deterministic": protocol.deterministic,
         "tasks": protocol.tasks,
         "rounds": protocol.rounds,
+        "judged_by_success": on.judged_by_success,
         "streams": protocol.streams,
         "episodes": protocol.episodes,
         "environment_steps": trained.iteration * config["environment_steps_per_iteration"],

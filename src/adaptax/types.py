@@ -239,7 +239,7 @@ class Benchmark(NamedTuple):
     """An environment and its tasks: no benchmark without held-out ones.
 
     `named` holds further splits, such as the tasks of a published protocol. `describe` says in one line what
-    the test protocol is; reports print it.
+    the test protocol is; reports print it. With `judged_by_success` they show success rates even where all are 0.
     """
 
     environment: Any
@@ -248,6 +248,7 @@ class Benchmark(NamedTuple):
     test: Tasks
     named: Mapping[str, Tasks] = {}
     describe: str = ""
+    judged_by_success: bool = False
 
     @property
     def spec(self) -> Spec:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -18,6 +20,7 @@ from adaptax.render.film import MOST_FRAMES, Film
 from adaptax.render.image import images
 from adaptax.render.plane import navigation
 from adaptax.report import ReportError
+from adaptax.report.style import new_figure
 
 GOAL = {"goal": np.asarray([0.3, -0.2])}
 
@@ -67,6 +70,35 @@ def test_every_picture_can_be_drawn(benchmark: str) -> None:
     made = film(picture, [Shot(name, (walk,), np.arange(4.0)) for name in ("before", "after")], "a title", picture.note)
     frames = list(made.frames)
     assert len(frames) == 4 and moving(frames).size > 0
+
+
+@pytest.mark.parametrize(("panels", "rows"), [(1, 1), (2, 1), (4, 2)])
+def test_no_text_lies_on_another(panels: int, rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    from matplotlib.text import Text
+
+    def frame(step: int) -> np.ndarray:
+        return np.zeros((30, 40, 3), np.uint8)
+
+    figures: list[Any] = []
+    monkeypatch.setattr(
+        sys.modules[Film.__module__], "new_figure", lambda *size: figures.append(new_figure(*size)) or figures[0]
+    )
+    walk = shot(3).paths[0]._replace(frame=frame)
+    shots = [Shot(f"after {k} rounds, episode 2", (walk,), -130.7 * np.arange(4.0)) for k in range(panels)]
+    width = list(film(images(frame(0)), shots, "").frames)[0].shape[1]
+    figures.clear()
+    note = "green: what it says " * (width // 128)
+    list(film(images(frame(0)), shots, "multitask-ppo on half-cheetah-velocity, a task of one's own", note).frames)
+    (figure,) = figures
+    assert len({axes.get_position().y0 for axes in figure.axes}) == rows
+    texts = [text for axes in figure.axes for text in axes.get_children() if isinstance(text, Text)]
+    texts = [text for text in (*figure.texts, *texts) if text.get_text()]
+    assert len(texts) == 2 + 2 * panels and len(figure.texts[-1].get_text().splitlines()) == 2
+    boxes = [part.get_window_extent() for part in (*texts, *figure.axes)]
+    for one, other in itertools.combinations(boxes, 2):
+        assert min(one.x1, other.x1) <= max(one.x0, other.x0) or min(one.y1, other.y1) <= max(one.y0, other.y0)
+    for box in boxes:
+        assert min(box.x0, box.y0) >= 0 and box.x1 <= figure.bbox.x1 and box.y1 <= figure.bbox.y1
 
 
 def test_beliefs_lie_under_the_cells() -> None:

@@ -116,6 +116,10 @@ def test_success_in_the_last_step_has_a_row_where_it_is_another(tmp_path):
     run = read_run(synthetic.grid_run(tmp_path / "run"))
     (same,) = run.evaluations
     assert success_table([replace(same, final_success=same.success)]) == success_table([same])
+    by_success = replace(same, final_success=same.success * 0, success=same.success * 0, judged_by_success=True)
+    nothing = success_table([by_success])
+    assert nothing is not None and nothing.rows == (("rl2, any step", *"0000"), ("rl2, last step", *"0000"))
+    assert success_table([replace(by_success, judged_by_success=False)]) is None
     final = same.success * np.array([0.0, 1.0, 0.0, 0.25])
     table = success_table([replace(same, final_success=final)])
     assert table is not None

@@ -18,8 +18,8 @@ HORIZON = 4
 
 
 class Fragile(gymnasium.Env):
-    """Counts its steps up by `rate`. Where the folder holds a file `kill`, the process that finds it first dies in the
-    third step of an episode; with `poison` everyone does, and with `fail` the step raises."""
+    """Counts its steps up by `rate`. Where the folder holds a file `kill`, or `exit`, the process that finds it first
+    is killed, or leaves, in the third step of an episode; with `poison` all are, and with `fail` the step raises."""
 
     observation_space = gymnasium.spaces.Box(-100.0, 100.0, (2,), np.float32)
     action_space = gymnasium.spaces.Discrete(2)
@@ -44,6 +44,9 @@ class Fragile(gymnasium.Env):
             raise RuntimeError("the gearbox is gone")
         if (self.folder / "poison").exists():
             os.kill(os.getpid(), signal.SIGKILL)
+        if (self.folder / "exit").exists():
+            (self.folder / "exit").unlink()
+            os._exit(7)
         if (self.folder / "kill").exists():
             (self.folder / "kill").unlink()
             os.kill(os.getpid(), signal.SIGKILL)

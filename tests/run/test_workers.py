@@ -95,6 +95,11 @@ def test_a_slice_of_a_worker_that_is_killed_is_collected_again(asked: Request, p
     (said,) = asked.said
     assert "of 2 was killed by signal 9 (SIGKILL): its slice is collected again" in said
     asked.said.clear()
+    (asked.folder / "exit").touch()
+    asked.check(gather(processes, asked.bytes, asked.said.append))
+    (said,) = asked.said
+    assert "of 2 ended with exit code 7: its slice is collected again" in said
+    asked.said.clear()
 
 
 def test_a_failure_in_a_worker_arrives_as_a_sentence(asked: Request, processes: Processes) -> None:
@@ -333,4 +338,5 @@ def test_a_cluster_without_ray_says_how_to_install_it(tmp_path: Path, monkeypatc
     on = adaptax.benchmark("bandit", arms=3, pulls=4)
     algorithm = adaptax.algorithm("rl2", on, tasks=4, minibatches=2)
     with pytest.raises(UserError, match=r"pip install 'adaptax\[ray\]'$"):
-        train(algorithm, on, Settings(1, quiet=True, workers=2, ray="local"), tmp_path, resume=False)
+        adaptax.train(algorithm, on, out=tmp_path / "run", iterations=1, workers=2, ray="local")
+    assert not (tmp_path / "run").exists()

@@ -131,7 +131,7 @@ def adapt_command(words: list[str]) -> int:
     config = trained.config
     what = f"{config['algorithm']} on {config['benchmark']} {options.task}"
     print(f"{what}: mean of {options.lifetimes} lifetimes\n")
-    print(plain(adaptation_table(judged, config)))
+    print(plain(adaptation_table(judged, config, trained.benchmark.judged_by_success)))
     return 0
 
 
@@ -164,7 +164,7 @@ def unusual(on: Benchmark, task: Task, count: int = 1000) -> str:
     return ""
 
 
-def adaptation_table(judged: Any, config: Any) -> Table:
+def adaptation_table(judged: Any, config: Any, judged_by_success: bool = False) -> Table:
     """One row per point of the adaptation curve; the total of a trial of several episodes below."""
     as_read = Evaluation(
         algorithm=config["algorithm"],
@@ -182,6 +182,7 @@ def adaptation_table(judged: Any, config: Any) -> Table:
         success=judged.success[None].astype(np.float64),
         final_success=judged.final_success[None].astype(np.float64),
         task={},
+        judged_by_success=judged_by_success,
     )
     returns, final = over_seeds(as_read.curve()), as_read.final_success_curve()
     shares = {

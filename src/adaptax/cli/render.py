@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import Annotated
 
 import tyro
 
 from .. import api
-from .judge import check_counts, task_given
+from .judge import check_counts, task_given, unusual
 
 _Run = Annotated[str, tyro.conf.arg(metavar="RUN")]
 _Own = tyro.conf.arg(metavar="N", help_behavior_hint="(default: the pair's protocol)")
@@ -45,6 +46,8 @@ def render_command(words: list[str]) -> int:
     text = options.task.strip()
     task = int(text) if text.lstrip("-").isdigit() else task_given(text)
     trained = api.load(options.run, seed=options.run_seed)
+    if isinstance(task, dict) and (note := unusual(trained.benchmark, api.make_task(trained.benchmark, task))):
+        print(f"note: {note}", file=sys.stderr)
     path = trained.render(
         options.out,
         task=task,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..report.style import SOFT, new_figure, styled
+from ..report.style import DPI, SOFT, new_figure, styled
 from ..report.tables import fixed
 
 if TYPE_CHECKING:
@@ -27,7 +27,9 @@ MOST_FRAMES = 150
 HELD = 1.5  # seconds for which the last frame stays
 PANEL = 2.0  # inches: the shorter side of a panel
 IN_A_ROW = 4.5  # square panels
-LETTERS = 15  # of a note to the inch
+NARROWEST = 4.2  # inches, of a picture
+EDGE, GAP, ROW_GAP = 0.05, 0.1, 0.2  # inches: around all, between panels and texts, between rows of panels
+TITLE_LETTERS, NOTE_LETTERS = 11, 15  # to the inch
 
 
 class Path(NamedTuple):
@@ -101,16 +103,11 @@ def _frames(picture: Picture, shots: Sequence[Shot], title: str, note: str, time
             for axes, shot in zip(panels, shots, strict=True)
             for part in (picture.draw(axes, shot, shots), _caption(axes, shot, decimals))
         ]
-        figure.suptitle(title, x=0.01, ha="left", fontsize=10, fontweight="bold")
-        if note:
-            lines = textwrap.wrap(note, int(LETTERS * figure.get_figwidth()))
-            figure.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=8, color=SOFT)
+        _lay_out(figure, panels, picture, title, note)
         artists = [artist for part in moving for artist in part.artists]
         for artist in artists:
             artist.set_animated(True)
         canvas: Any = figure.canvas
-        canvas.draw()  # lays the panels out, for good
-        figure.set_layout_engine("none")
         canvas.draw()
         still = canvas.copy_from_bbox(figure.bbox)
         for time in times:
@@ -122,18 +119,62 @@ def _frames(picture: Picture, shots: Sequence[Shot], title: str, note: str, time
             yield np.array(canvas.buffer_rgba())[..., :3]
 
 
-def _panels(picture: Picture, count: int) -> tuple[Figure, list[Axes]]:
+def _columns(picture: Picture, count: int) -> int:
     columns = max(1, min(count, int(IN_A_ROW / picture.aspect)))
     rows = math.ceil(count / columns)
-    columns = math.ceil(count / rows)  # two and two are nicer than three and one
-    width, height = PANEL * max(picture.aspect, 1.0), PANEL * max(1 / picture.aspect, 1.0)
-    size = (max(0.2 + columns * (width + 0.1), 4.2), 0.5 + rows * (height + 0.4))
-    # whole, even numbers of pixels: some video formats know no others
-    figure = new_figure(*(2 * math.ceil(72 * x) / 144 for x in size))
-    panels = list(figure.subplots(rows, columns, squeeze=False).flat)
-    for spare in panels[count:]:
-        spare.remove()
-    return figure, panels[:count]
+    return math.ceil(count / rows)  # two and two are nicer than three and one
+
+
+def _panels(picture: Picture, count: int) -> tuple[Figure, list[Axes]]:
+    """Axes of their final size, all in one place until it is known how much room their texts take."""
+    figure = new_figure()
+    figure.set_layout_engine("none")
+    width, height = figure.get_size_inches()
+    panel = _size(picture)
+    return figure, [figure.add_axes((0.0, 0.0, panel[0] / width, panel[1] / height)) for _ in range(count)]
+
+
+def _size(picture: Picture) -> tuple[float, float]:
+    """Of a panel, in inches."""
+    return PANEL * max(picture.aspect, 1.0), PANEL * max(1 / picture.aspect, 1.0)
+
+
+def _lay_out(figure: Figure, panels: Sequence[Axes], picture: Picture, title: str, note: str) -> None:
+    """Write title and note, and give the figure the size that everything fits into.
+
+    matplotlib's own layouts fit panels into a figure of a given size, and count the room that is left around a panel
+    of fixed proportions as room for its texts, whether it is left in the end or not.
+    """
+    columns, (width, height) = _columns(picture, len(panels)), _size(picture)
+    rows = math.ceil(len(panels) / columns)
+    boxes: list[Any] = [axes.get_tightbbox() for axes in panels]
+    ends = np.asarray([box.extents for box in boxes]) / DPI  # [panels, 4]; the axes begin at 0
+    left, below = np.maximum(-ends[:, :2].min(axis=0), 0.0).tolist()
+    right, above = np.maximum(ends[:, 2:].max(axis=0) - (width, height), 0.0).tolist()
+    across, down = left + width + right + GAP, above + height + below + ROW_GAP  # from panel to panel
+    whole = _even(max(columns * across - GAP + 2 * EDGE, NARROWEST))
+    texts = [
+        figure.text(0.0, 0.0, "\n".join(textwrap.wrap(text, int(letters * whole))), va=va, **style)
+        for text, letters, va, style in (
+            (title, TITLE_LETTERS, "top", {"fontsize": 10, "fontweight": "bold"}),
+            (note, NOTE_LETTERS, "bottom", {"fontsize": 8, "color": SOFT}),
+        )
+    ]
+    over, under = (text.get_window_extent().height / DPI + GAP if text.get_text() else 0.0 for text in texts)
+    high = _even(over + rows * down - ROW_GAP + under + 2 * EDGE)
+    figure.set_size_inches(whole, high)
+    texts[0].set_position((EDGE / whole, 1 - EDGE / high))
+    texts[1].set_position((EDGE / whole, EDGE / high))
+    begin = (whole - columns * across + GAP) / 2 + left
+    for k, axes in enumerate(panels):
+        row, column = divmod(k, columns)
+        x, y = begin + column * across, high - EDGE - over - row * down - above - height
+        axes.set_position((x / whole, y / high, width / whole, height / high))
+
+
+def _even(inches: float) -> float:
+    """At least so much, in a whole, even number of pixels: some video formats know no others."""
+    return 2 * math.ceil(inches * DPI / 2) / DPI
 
 
 def _caption(axes: Axes, shot: Shot, decimals: int) -> Moving:
@@ -145,4 +186,5 @@ def _caption(axes: Axes, shot: Shot, decimals: int) -> Moving:
         step = min(step, shot.steps)
         shown.set_text(f"step {step}   return {fixed(float(shot.returns[step]), decimals)}")
 
+    advance(shot.steps)  # room is made for it, and this is about the longest that it gets
     return Moving([shown], advance)

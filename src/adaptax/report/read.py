@@ -83,6 +83,7 @@ def read_evaluation(path: Path | str) -> Evaluation:
         beliefs=arrays["beliefs"].astype(np.float64) if "beliefs" in arrays else None,
         beliefs_lowest=arrays["beliefs_lowest"].astype(np.float64) if "beliefs_lowest" in arrays else None,
         final_success=arrays["final_success"].astype(np.float64) if "final_success" in arrays else None,
+        judged_by_success=bool(data.get("judged_by_success", False)),
     )
 
 

@@ -64,6 +64,7 @@ class Evaluation:
     beliefs: Floats | None = None  # [S, n, R, b, T, X, Y]: what the agent expected of every place of a grid
     beliefs_lowest: Floats | None = None  # [2]: the first of these places; None where it is not known
     final_success: Floats | None = None  # [S, N, R, B, E]: in the episode's last step
+    judged_by_success: bool = False  # success rates are shown even where they are 0, or the same
 
     @property
     def rounds(self) -> int:
@@ -87,19 +88,21 @@ class Evaluation:
         return _by_point(self.returns)
 
     def success_curve(self) -> Floats | None:
-        """The success rate along the adaptation curve [S, N, K]; None when nothing ever succeeded."""
-        if self.success is None or not np.nansum(self.success) > 0:
+        """The success rate along the adaptation curve [S, N, K]; None when nothing ever succeeded, unless the benchmark
+        is judged by that."""
+        if self.success is None or not (self.judged_by_success or np.nansum(self.success) > 0):
             return None
         return _by_point(self.success)
 
     def final_success_curve(self) -> Floats | None:
         """The share of episodes whose last step was a success [S, N, K]; None where it is not known, or where every
-        episode with a success also ends with one."""
+        episode with a success also ends with one and the benchmark is not judged by that."""
         final, curve = self.final_success, self.success_curve()
         if final is None or curve is None:
             return None
         found = _by_point(final)
-        return None if np.array_equal(found, curve, equal_nan=True) else found
+        same = np.array_equal(found, curve, equal_nan=True)
+        return None if same and not self.judged_by_success else found
 
     def entropy_curve(self) -> Floats | None:
         """The policy's entropy in nats along the adaptation curve [S, N, K]; None where it is not known."""

@@ -21,7 +21,7 @@ class Actors:
 
     def __init__(self, address: str, packed: bytes, count: int) -> None:
         self.count = count
-        self._ray = _import_ray()
+        self._ray = import_ray()
         self._connected = not self._ray.is_initialized()
         if self._connected:
             self._connect(address)
@@ -91,7 +91,7 @@ class _Actor:
         return self._worker.answer(request)
 
 
-def _import_ray() -> Any:
+def import_ray() -> Any:
     try:
         import ray  # type: ignore[import-not-found]
     except ImportError as error:

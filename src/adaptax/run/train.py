@@ -20,7 +20,7 @@ import numpy as np
 
 from ..types import Algorithm, Benchmark, UserError, check_range
 from . import checkpoint
-from .cluster import Actors
+from .cluster import Actors, import_ray
 from .collect import Batched, streams_of
 from .iterate import Progress, begin, many, meta_iteration
 from .log import RunLog
@@ -143,6 +143,8 @@ def check(algorithm: Algorithm, benchmark: Benchmark, settings: Settings) -> Non
             f"a lifetime of {plan.lifetime} rounds outlasts the {plan.rounds} of an iteration, and workers keep "
             "nothing from one to the next: train it without workers"
         )
+    if settings.ray:
+        import_ray()
     check_training(algorithm, jax.eval_shape(partial(begin, algorithm, benchmark), root_keys(0, 1)), settings.seeds)
 
 

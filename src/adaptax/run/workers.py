@@ -42,6 +42,7 @@ class Processes:
         self.count = count
         self._packed = packed
         self._begun: dict[int, _Begun] = {}
+        self._up: set[int] = set()  # those that have answered, now or before they died
         try:
             for number in range(count):
                 self._begin(number)
@@ -88,7 +89,9 @@ class Processes:
         process, connection = self._begun[number]
         try:
             if connection.poll():
-                return pickle.loads(connection.recv_bytes())
+                reply = pickle.loads(connection.recv_bytes())
+                self._up.add(number)
+                return reply
             if process.is_alive():
                 return None
         except (EOFError, OSError):
@@ -97,12 +100,15 @@ class Processes:
         process.join()
         connection.close()
         del self._begun[number]
-        return Ended(_how(process.exitcode))
+        return Ended(_how(process.exitcode, number in self._up))
 
 
-def _how(code: int) -> str:
+def _how(code: int, answered: bool) -> str:
+    """How the worker ended, and the likely cause if it had never answered."""
     if code < 0:
         return f"was killed by signal {-code} ({signal.Signals(-code).name})"
+    if answered:
+        return f"ended with exit code {code}"
     return (
         f"ended with exit code {code} (a program that trains with workers is imported by each of them: what it does "
         'must stand under `if __name__ == "__main__":`)'

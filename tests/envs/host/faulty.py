@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import gymnasium
@@ -44,12 +45,17 @@ def explode(result: Any) -> Any:
     raise RuntimeError("the gearbox is gone")
 
 
+def leave(result: Any) -> Any:
+    sys.exit("the licence has run out")
+
+
 def with_observation(change: Any) -> Any:
     return lambda result: (change(result[0]), *result[1:])
 
 
 FAULTS = {
     "exception": (explode, "RuntimeError: the gearbox is gone"),
+    "exit": (leave, "SystemExit: the licence has run out"),
     "shape": (with_observation(lambda x: x[:1]), "the observation is float32 [1], and its space says float32 [2]"),
     "dtype": (with_observation(lambda x: x.astype(np.float64)), "is float64 [2], and its space says float32 [2]"),
     "type": (with_observation(lambda x: {"position": x}), "is a dict, and its space says float32 [2]"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import threading
+from pathlib import Path
 from typing import Any, ClassVar
 
 import gymnasium
@@ -111,8 +113,20 @@ def test_the_first_library_that_works_is_taken(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(opengl, "works", lambda name: name == "osmesa")
     assert opengl._working("") == "osmesa"
     assert opengl._working("osmesa") == "osmesa"
-    with pytest.raises(UserError, match="MUJOCO_GL=egl here: unset it, and egl, osmesa, glfw are tried"):
+    assert opengl._working(" OSMesa") == "osmesa"  # MuJoCo reads it so, Gymnasium does not
+    with pytest.raises(UserError, match="MUJOCO_GL=egl here: it needs EGL, .*; unset it, and egl, osmesa, glfw are"):
         opengl._working("egl")
+    with pytest.raises(UserError, match="MUJOCO_GL=glfw here: it needs a display; unset it"):
+        opengl._working("glfw")
+
+
+def test_mujoco_gl_is_not_blamed_for_a_broken_mujoco(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mujoco.py").write_text("raise OSError('libmujoco.so: file too short')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "mujoco", raising=False)
+    monkeypatch.setenv("MUJOCO_GL", "egl")
+    with pytest.raises(OSError, match="file too short"):
+        opengl.load_mujoco()
 
 
 # --- robots; these tests draw ---

@@ -236,6 +236,12 @@ def test_an_environment_that_cannot_be_made_or_that_gymnasium_refuses() -> None:
     with pytest.raises(UserError, match="horizon is 900, but CartPole-v1 ends every episode after 500 steps"):
         faulty(lambda: gymnasium.make("CartPole-v1"), horizon=900, name="CartPole-v1")
 
+    class Blind(Faulty):
+        observation_space = None  # type: ignore[assignment]
+
+    with pytest.raises(UserError, match="blind: the observation space is None; it must be a gymnasium.Space"):
+        faulty(lambda: Blind({}), name="blind")
+
     class Random(Faulty):
         def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
             return super().reset(seed=None, options=options)

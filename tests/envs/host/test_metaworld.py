@@ -214,5 +214,12 @@ def test_bad_input_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     refused("episodes is 0", episodes=0)
     refused("rewards is 'v3'; it must be 'v1' or 'v2'", rewards="v3")
     refused("seed is -1", seed=-1)
+    on = registry.make_benchmark("metaworld-ml1", {})
+    assert on.judged_by_success
+    task = jax.tree.map(lambda x: np.asarray(x)[0], on.test.enumerate(jax.random.key(0), 1)[1])
+    stream = on.environment.make()
+    for place in (-1, 9999):
+        with pytest.raises(UserError, match=f"goal is {place}; it is the place of one of 150 goals, 0 to 149"):
+            stream.unwrapped.set_task(task._replace(goal=place))
     monkeypatch.setitem(sys.modules, "metaworld", None)
     refused(r'pip install "adaptax\[metaworld\]"')

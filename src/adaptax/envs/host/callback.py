@@ -93,15 +93,17 @@ class Host:
             tasks, steps, arguments = read()
             try:
                 return _checked(function(*arguments), shapes)
-            except Exception as error:
+            except BaseException as error:  # a simulator that calls sys.exit, too
                 self._failure = self._error(error, tasks, steps)
                 self._failure.__cause__ = error
         return jax.tree.map(lambda shape: np.zeros(shape.shape, shape.dtype), shapes)
 
-    def _error(self, error: Exception, tasks: Any, steps: Any) -> UserError:
+    def _error(self, error: BaseException, tasks: Any, steps: Any) -> UserError:
         if not isinstance(error, StreamError):
-            step = "" if steps is None else f" in step {int(np.max(steps))}"
-            return UserError(f"{self.name} failed{step} of a batch of streams: {describe_error(error)}")
+            what = describe_error(error)
+            if steps is None:
+                return UserError(f"{self.name}: {what}")
+            return UserError(f"{self.name} failed in step {int(np.max(steps))} of a batch of streams: {what}")
         n, b = error.place
         step = 0 if steps is None else int(steps[n, b])
         task = "" if tasks is None else f" ({describe_task(jax.tree.map(lambda x: x[n], tasks))})"

@@ -63,7 +63,8 @@ def from_gymnasium(
     make = partial(_make, environment, horizon, name, apply)
     one = make()
     try:
-        sides = Sides(observation_side(one.observation_space), action_side(one.action_space))
+        spaces: Any = [getattr(one, name, None) for name in ("observation_space", "action_space")]
+        sides = Sides(observation_side(spaces[0]), action_side(spaces[1]))
         form, splits = _splits(sample, (train, validation, test), host)
     except UserError as error:
         raise UserError(f"{name}: {error}") from error
@@ -111,7 +112,7 @@ def _make(
         else:
             takes = bool(drawn) and "render_mode" in inspect.signature(environment).parameters
             made = environment(**(drawn if takes else {}))
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UserError(f"{name} cannot be made: {describe_error(error)}") from error
     if not isinstance(made, gymnasium.Env):
         raise UserError(f"{name} is a {type(made).__name__}; it must be a gymnasium.Env")
@@ -136,7 +137,7 @@ def _splits(sample: Any, given: tuple[Any, Any, Any], host: Host) -> tuple[Form,
     if sample is not None:
         try:
             form = form_of([sample(np.random.default_rng(0))])
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise UserError(f"no task could be drawn: {describe_error(error)}") from error
         return form, [Drawn(sample, form, host, split) for split in range(3)]
     lists = [list(tasks) if isinstance(tasks, list) or type(tasks) is tuple else None for tasks in given]
@@ -155,7 +156,7 @@ def _first(tasks: Tasks, count: int) -> list[Any]:
 
 
 def _try_out(environment: Tasked, sides: Sides, form: Form, splits: list[Tasks], host: Host) -> None:
-    """Apply tasks of every split, reset and step."""
+    """Apply the first tasks of every split, one of a split that draws them, reset and step."""
     sides.action.space.seed(0)
     for tasks in splits:
         drawn = _first(tasks, min(tasks.size or 1, TRIED))
@@ -167,7 +168,7 @@ def _try_out(environment: Tasked, sides: Sides, form: Form, splits: list[Tasks],
                 outcome = step_once(sides, sides.action.space.sample(), environment)
                 if not all(np.isfinite(x).all() for x in (begun, *outcome)):
                     raise UserError("an observation or a reward is not finite")
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 on = describe_task(task)
                 raise UserError(f"{host.name} cannot be used on the task {on}: {describe_error(error)}") from error
 
@@ -178,5 +179,5 @@ def _check(environment: Tasked, name: str) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             check_env(environment, skip_render_check=True, skip_close_check=True)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UserError(f"{name} does not pass Gymnasium's checker: {describe_error(error)}") from error

@@ -23,7 +23,7 @@ import gymnasium
 import numpy as np
 
 from adaptax.envs.host.callback import Host
-from adaptax.envs.host.opengl import require_opengl
+from adaptax.envs.host.opengl import load_mujoco, require_opengl
 from adaptax.envs.host.spaces import action_side, observation_side
 from adaptax.envs.host.streams import MODE, GymnasiumStreams, Sides, Tasked
 from adaptax.envs.host.tasks import form_of, listed
@@ -101,7 +101,8 @@ def _benchmark(name: str, found: Sequence[Any], rewards: Rewards, horizon: int, 
     sides = Sides(observation_side(one.observation_space), action_side(one.action_space))
     spec = Spec(sides.observation.space, sides.action.space, horizon, episodes)
     streams = GymnasiumStreams(make, spec, sides, form, Host(name))
-    return Benchmark(streams, train, validation, test, describe=f"return per episode of {horizon} steps on {on}")
+    describe = f"return per episode of {horizon} steps on {on}"
+    return Benchmark(streams, train, validation, test, describe=describe, judged_by_success=True)
 
 
 class Robots:
@@ -142,7 +143,10 @@ class RobotStream(gymnasium.Env):
         self._robot: Any = None
 
     def set_task(self, task: MetaWorldTask) -> None:
-        goal = self._robots.goals[task.goal]
+        goals = self._robots.goals
+        if not 0 <= task.goal < len(goals):
+            raise UserError(f"goal is {task.goal}; it is the place of one of {len(goals)} goals, 0 to {len(goals) - 1}")
+        goal = goals[task.goal]
         if goal.env_name != self._family:
             if self._robot is not None:
                 self._robots.take_back(self._family, self._robot)
@@ -203,6 +207,7 @@ def _short_reset() -> Iterator[None]:
 
 def _meta_world() -> Any:
     try:
+        load_mujoco()  # says what is wrong with MUJOCO_GL, if anything is
         import metaworld
     except ImportError as error:
         raise UserError(f'Meta-World is not installed ({error}): pip install "adaptax[metaworld]"') from error

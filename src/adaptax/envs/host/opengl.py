@@ -9,14 +9,35 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import traceback
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from adaptax.types import UserError
 
-CANDIDATES = ("egl", "osmesa", "glfw")  # the last one needs a display
+CANDIDATES = ("egl", "osmesa", "glfw")
+NEEDED = {
+    "egl": "EGL, on Debian and Ubuntu apt-get install libegl1 libgl1 libgl1-mesa-dri",
+    "osmesa": "OSMesa, on Debian and Ubuntu apt-get install libosmesa6",
+    "glfw": "a display",
+}
 TRY_SECONDS = 60.0
 TRIAL = "import mujoco; mujoco.Renderer(mujoco.MjModel.from_xml_string('<mujoco/>'), 8, 8).render()"
+
+
+def load_mujoco() -> Any:
+    """The module `mujoco`. Raises an `ImportError` if it is not installed, and a `UserError` if it cannot be imported
+    with what MUJOCO_GL says: it loads the library that is named there even where nothing is drawn."""
+    try:
+        import mujoco
+    except Exception as error:  # RuntimeError, AttributeError, ImportError: each library fails in its own way
+        said = os.environ.get("MUJOCO_GL", "")
+        passed = [Path(frame.filename).name for frame in traceback.extract_tb(error.__traceback__)]
+        if said and "gl_context.py" in passed:  # where MuJoCo looks at it
+            raise _no_use(said) from error
+        raise
+    return mujoco
 
 
 def require_opengl() -> None:
@@ -42,18 +63,32 @@ def require_opengl() -> None:
 
 def _working(said: str) -> str:
     """What MUJOCO_GL should be, where it is `said` to be that, or empty."""
-    if said:
-        if works(said):
-            return said
-        raise UserError(
-            f"MuJoCo cannot draw with MUJOCO_GL={said} here: unset it, and {', '.join(CANDIDATES)} are tried"
-        )
+    name = _read(said)
+    if name:
+        if works(name):
+            return name
+        raise _no_use(said)
     for name in CANDIDATES:
         if works(name):
             return name
     raise UserError(
         "MuJoCo draws by OpenGL, and neither EGL nor OSMesa, which need no display, works here: install one of them, "
         "on Debian and Ubuntu by apt-get install libegl1 libgl1 libgl1-mesa-dri, or apt-get install libosmesa6"
+    )
+
+
+def _read(said: str) -> str:
+    """As MuJoCo reads MUJOCO_GL; Gymnasium takes it literally."""
+    return said.strip().lower()
+
+
+def _no_use(said: str) -> UserError:
+    name = _read(said)
+    why = (
+        f"it needs {NEEDED[name]}" if name in NEEDED else f"it may be {', '.join(CANDIDATES[:-1])} or {CANDIDATES[-1]}"
+    )
+    return UserError(
+        f"MuJoCo cannot work with MUJOCO_GL={said} here: {why}; unset it, and {', '.join(CANDIDATES)} are tried"
     )
 
 

@@ -34,6 +34,8 @@ def observation_side(space: gymnasium.Space) -> Side:
         return Side(spaces.Discrete(int(space.n)), _number_of(space))
     if isinstance(space, spaces.Box):
         return Side(_box(space.low, space.high), _array_of(space))
+    if not isinstance(space, gymnasium.Space):
+        raise UserError(f"the observation space is {space!r}; it must be a gymnasium.Space")
     flat = spaces.flatten_space(space) if space.is_np_flattenable else None
     if not isinstance(flat, spaces.Box):
         raise UserError(f"the observation space {space} is not served: it has no fixed number of entries")
@@ -49,6 +51,8 @@ def action_side(space: gymnasium.Space) -> Side:
         return _combinations(space)
     if isinstance(space, spaces.Box) and np.issubdtype(space.dtype, np.floating):
         return Side(_box(space.low.ravel(), space.high.ravel()), _bounded(space))
+    if not isinstance(space, gymnasium.Space):
+        raise UserError(f"the action space is {space!r}; it must be a gymnasium.Space")
     served = "Discrete, MultiDiscrete, MultiBinary and Box spaces of real numbers"
     raise UserError(f"the action space {space} is not served; {served} are")
 

@@ -15,6 +15,7 @@ from xml.etree import ElementTree
 import gymnasium
 import jax.numpy as jnp
 
+from adaptax.envs.host.opengl import load_mujoco
 from adaptax.types import Array, UserError
 
 LOOKS = ("texture", "material")  # half a megabyte of every model, and one model is kept for every task
@@ -88,8 +89,9 @@ def load_model(robot: Robot, looks: bool = False) -> Any:
 
 
 def require_mujoco() -> Any:
-    """The module `mujoco`, or a `UserError` that says how to install it."""
+    """The module `mujoco`, or a `UserError` that says how to install it, or what is wrong with MUJOCO_GL."""
     try:
+        load_mujoco()
         import mujoco
         import mujoco.rollout
     except ImportError as error:
