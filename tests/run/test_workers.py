@@ -180,6 +180,7 @@ def test_a_resumed_run_has_as_many_workers_as_before(
         return runs.trainer.Result(None, 0, stopped=True)
 
     monkeypatch.setattr(runs.trainer, "train", stopped)
+    monkeypatch.setattr(runs.trainer, "import_ray", lambda: None)
 
     def train_named(name: str, **settings: Any) -> tuple[int | None, str]:
         with pytest.raises(KeyboardInterrupt):
