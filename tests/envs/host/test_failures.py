@@ -73,6 +73,17 @@ def test_every_fault_is_named_with_task_and_step() -> None:
     assert attempt(0) is None  # and with the cause gone, all goes on
 
 
+def test_ctrl_c_during_a_step_stays_what_it_is() -> None:
+    def interrupt(result: Any) -> Any:
+        raise KeyboardInterrupt
+
+    fault: dict[str, Any] = {}
+    on = faulty(fault)
+    fault.update(step=2, do=interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(RandomActions(on.spec), on, on.test, (), Protocol(tasks=2))
+
+
 def test_an_evaluation_ends_with_the_fault() -> None:
     fault: dict[str, Any] = {}
     on = faulty(fault)

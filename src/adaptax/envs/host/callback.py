@@ -74,8 +74,11 @@ class Host:
         return io_callback(lambda _: np.asarray(self._failure is not None), shape, after.ravel()[-1:], ordered=True)
 
     def failure(self) -> UserError | None:
-        """Outside: what went wrong first since this was asked last, if anything. From then on calls are made again."""
+        """Outside: what went wrong first since this was asked last, if anything. From then on calls are made again.
+        Ctrl-C that came during a call is raised."""
         found, self._failure = self._failure, None
+        if found and isinstance(found.__cause__, KeyboardInterrupt):
+            raise found.__cause__
         return found
 
     def _packed(self, function: Callable[..., Any], shapes: Any, unpack: Callable[[Any], Any], packed: Any) -> Any:
@@ -93,7 +96,7 @@ class Host:
             tasks, steps, arguments = read()
             try:
                 return _checked(function(*arguments), shapes)
-            except BaseException as error:  # a simulator that calls sys.exit, too
+            except BaseException as error:  # sys.exit in a simulator and Ctrl-C must not pass through, either
                 self._failure = self._error(error, tasks, steps)
                 self._failure.__cause__ = error
         return jax.tree.map(lambda shape: np.zeros(shape.shape, shape.dtype), shapes)

@@ -164,7 +164,7 @@ class GymnasiumStreams:
             if pool.environments[place] is None:
                 pool.environments[place] = self._new()
             return use(pool.environments[place])
-        except BaseException as error:  # a simulator that calls sys.exit, too
+        except (Exception, SystemExit, GeneratorExit) as error:  # a simulator that calls sys.exit, too
             if pool.environments[place] is not None:
                 self._used.discard(id(pool.environments[place].unwrapped))
             pool.environments[place] = None
