@@ -23,7 +23,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("small")
 def test_every_seed_counts_and_no_directory_is_left(tmp_path: Path) -> None:
     given = {"hyperparameters": PEARL, "iterations": 1, "out": tmp_path / "run"}
-    with pytest.raises(UserError, match=r"training keeps .* GiB for 40 seeds, .* train fewer seeds at once"):
+    with pytest.raises(UserError, match=r"training keeps .* GiB for 40 seeds and needs .* train fewer seeds at once"):
         adaptax.train("pearl", "sparse-navigation", seeds=40, **given)
     with pytest.raises(UserError, match="the machine has 0.0: lower the capacity of the buffers"):
         adaptax.train("pearl", "sparse-navigation", **{**given, "hyperparameters": {**PEARL, "capacity": 20_000}})

@@ -25,10 +25,11 @@ def check_training(algorithm: Algorithm, progress: Any, seeds: int) -> None:
     )
     present = memory()
     if 2 * kept + lives > present:
+        tasks = _count(algorithm.plan.tasks, "task")
+        more = f", and {lives / GIB:.1f} GiB for {tasks} that are lived on at once" if lives > kept / 100 else ""
         raise UserError(
-            f"training keeps {kept / GIB:.1f} GiB for {_count(seeds, 'seed')}, needs room for two of that, and "
-            f"{lives / GIB:.1f} GiB for {_count(algorithm.plan.tasks, 'task')} that are lived on at once; the machine "
-            f"has {present / GIB:.1f}: lower the capacity of the buffers, or train fewer seeds at once"
+            f"training keeps {kept / GIB:.1f} GiB for {_count(seeds, 'seed')} and needs room for twice that{more}; the "
+            f"machine has {present / GIB:.1f}: lower the capacity of the buffers, or train fewer seeds at once"
         )
 
 
