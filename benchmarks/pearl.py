@@ -134,7 +134,7 @@ def figure(curves: Mapping[str, Any], known: float) -> Figure:
     with styled():
         drawn = new_figure()
         x = "environment steps of training (thin lines: seeds, bold: their mean)"
-        axes = plot_axes(drawn, "Sparse point robot: last episodes of a training trial", x, "sparse return")
+        axes = plot_axes(drawn, "Sparse point robot, training goals: last episodes of a trial", x, "sparse return")
         labels = [Label("known goal", known, SOFT)]
         axes.axhline(known, color=PALE, linewidth=1.0, linestyle=DASHES[0])
         for (name, found), colour in zip(curves.items(), PALETTE, strict=False):

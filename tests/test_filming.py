@@ -125,6 +125,9 @@ def test_render(navigation: Path, tmp_path: Path, capsys: pytest.CaptureFixture[
         assert capsys.readouterr().out == f"{out}\n"
         with Image.open(out) as image:
             assert image.n_frames == 7  # type: ignore[attr-defined]
+    far = ["render", str(navigation), "--task", '{"goal": [9, 9]}', "--rounds", "1", "--out", str(tmp_path / "far.gif")]
+    assert main(far) == 0
+    assert "note: goal is outside what training tasks have, about -0.5 to 0.5" in capsys.readouterr().err
     again = adaptax.load(navigation).render(tmp_path / "again.webp", task=2, rounds=2)
     assert again.read_bytes() == (tmp_path / "number.webp").read_bytes()
 

@@ -159,6 +159,21 @@ def test_tasks_come_back_in_the_form_they_had() -> None:
     assert {type(task) for task in seen} == {Gain} and {type(task.gain) for task in seen} == {float}
 
 
+def test_a_task_that_cannot_be_drawn_later_is_said() -> None:
+    empty: list[str] = []
+
+    def sample(generator: np.random.Generator) -> dict[str, Any]:
+        if empty:
+            raise LookupError("the urn is empty")
+        return {"gain": generator.uniform(), "steps": 2}
+
+    on = asked(sample=sample, train=None, validation=None, test=None)
+    empty.append("yes")
+    jax.block_until_ready(on.train.sample(jax.random.key(0), 3))
+    failure = on.environment.failure()
+    assert str(failure) == "asked: no task could be drawn: LookupError: the urn is empty"
+
+
 def test_tasks_of_adaptax_serve_too() -> None:
     some = TaskSet(Gain(jnp.asarray([0.5, 0.75], jnp.float32), jnp.asarray([1, 2], jnp.int32)))
     drawn = TaskDistribution(lambda key: Gain(jax.random.uniform(key), jnp.asarray(1, jnp.int32)))
