@@ -17,13 +17,20 @@ import metaworld
 import numpy as np
 import pytest
 from metaworld.evaluation import metalearning_evaluation
+from metaworld.policies import ENV_POLICY_MAP
+from metaworld.utils import reward_utils
+from scipy.spatial.transform import Rotation
 
 import adaptax
 from adaptax import registry
 from adaptax.envs.host import metaworld as ours
+from adaptax.envs.host.sawyer import quaternion, quick, tolerance
 from adaptax.types import Benchmark, UserError
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
+pytestmark = [
+    pytest.mark.usefixtures("quick_compilation"),
+    pytest.mark.filterwarnings("ignore:Constant"),  # of a policy of Meta-World: its actions are clipped
+]
 
 
 @cache
@@ -40,13 +47,16 @@ def drawn(goals: Any) -> np.ndarray:
     return np.stack([pickle.loads(goal.data)["rand_vec"] for goal in goals])
 
 
-def played(environment: Any, goal: Any, seed: int, steps: int = 25) -> np.ndarray:
-    """All that an episode of random actions shows."""
-    environment.set_task(goal)
-    rng, seen = np.random.default_rng(seed), [environment.reset()[0]]
+def played(robot: Any, goal: Any, seed: int, steps: int = 40) -> np.ndarray:
+    """All that an episode shows: of what the family's expert would do if it saw the goal, with noise."""
+    robot.set_task(goal)
+    policy, rng, seen = ENV_POLICY_MAP[goal.env_name](), np.random.default_rng(seed), [robot.reset()[0]]
     for _ in range(steps):
-        observation, reward, *_ = environment.step(rng.uniform(-1, 1, 4).astype(np.float32))
-        seen.append(np.append(observation, reward))
+        wanted = policy.get_action(np.concatenate([seen[-1][:36], robot._target_pos]))
+        action = np.clip(wanted + rng.normal(size=4), -1, 1).astype(np.float32)
+        observation, reward, terminated, truncated, info = robot.step(action)
+        assert not (terminated or truncated)
+        seen.append(np.concatenate([observation, [reward, *(info[name] for name in sorted(info))]]))
     return np.concatenate(seen)
 
 
@@ -113,14 +123,53 @@ FAMILIES = [
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_an_episode_depends_on_nothing_before_it(family: str) -> None:
+def test_our_robots_do_what_meta_worlds_do_to_the_bit(family: str) -> None:
+    """Observations, rewards and everything in `info`, by both reward functions, of a robot that was used and of a new
+    one: an episode depends on nothing before it. Meta-World's own policy acts, so that things are touched."""
     found = ours._draw(lambda seed: metaworld.ML1(family, seed=seed), 0)
     first, second = found.train_tasks[:2]
-    used, fresh = (found.train_classes[family]() for _ in range(2))
-    once = played(used, first, 1)
-    assert np.isfinite(once).all() and not np.array_equal(once, played(used, second, 2, steps=40))
-    np.testing.assert_array_equal(played(used, first, 1), once)
-    np.testing.assert_array_equal(played(fresh, first, 1), once)
+    make = found.train_classes[family]
+    for rewards in ("v2", "v1"):
+        own, used, fresh = (kind(reward_function_version=rewards) for kind in (make, quick(make), quick(make)))
+        once = played(own, first, 1)
+        np.testing.assert_array_equal(played(used, first, 1), once)
+        other = played(used, second, 2)
+        assert np.isfinite(once).all() and not np.array_equal(once, other)
+        np.testing.assert_array_equal(played(own, second, 2), other)
+        for robot in (own, used, fresh):
+            np.testing.assert_array_equal(played(robot, first, 1), once)
+
+
+def test_a_touch_is_meta_worlds() -> None:
+    """A puck between the fingers, which random actions seldom bring about."""
+    found = ours._draw(lambda seed: metaworld.ML1("pick-place-v3", seed=seed), 0)
+    make, goal = found.train_classes["pick-place-v3"], found.train_tasks[0]
+    pair = make(), quick(make)()
+    touched = []
+    for robot in pair:
+        policy = ENV_POLICY_MAP["pick-place-v3"]()
+        robot.set_task(goal)
+        seen, touches = robot.reset()[0], []
+        for _ in range(60):
+            seen[-3:] = robot._target_pos
+            seen, *_ = robot.step(np.clip(policy.get_action(seen), -1, 1).astype(np.float32))
+            touches.append(robot.touching_main_object)
+        touched.append(touches)
+    assert touched[0] == touched[1] and len(set(touched[0])) == 2
+
+
+def test_quick_arithmetic_is_that_of_scipy_and_meta_world() -> None:
+    rng = np.random.default_rng(0)
+    for turn in Rotation.random(200, random_state=1):
+        np.testing.assert_array_equal(quaternion(turn.as_matrix()), Rotation.from_matrix(turn.as_matrix()).as_quat())
+    for _ in range(500):
+        x, upper, margin = rng.uniform(-1, 1), rng.uniform(0, 0.5), rng.uniform(0, 1)
+        for sigmoid in ("long_tail", "gaussian"):
+            given = {"bounds": (0, upper), "margin": margin, "sigmoid": sigmoid}
+            assert tolerance(x, **given) == reward_utils.tolerance(x, **given)
+    for wrong in ({"bounds": (1, 0)}, {"margin": -1}):
+        with pytest.raises(ValueError):
+            tolerance(0.5, **wrong, sigmoid="long_tail")
 
 
 class Family:
@@ -136,7 +185,8 @@ class Family:
         self.task = task
 
 
-def test_a_simulator_is_handed_on_to_the_next_stream_of_its_family() -> None:
+def test_a_simulator_is_handed_on_to_the_next_stream_of_its_family(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("adaptax.envs.host.sawyer.quick", lambda family: family)
     kinds = {name: type(name, (Family,), {}) for name in ("a", "b")}
     goals = [SimpleNamespace(env_name=name) for name in "aabb"]
     robots = ours.Robots(kinds, goals, "v1")

@@ -123,8 +123,10 @@ class Robots:
         idle = self._idle[family]
         if idle:
             return idle.pop()
+        from adaptax.envs.host.sawyer import quick  # imports Meta-World
+
         drawn = {"render_mode": MODE, "camera_name": "corner2"} if self.drawn else {}
-        return self.classes[family](reward_function_version=self.rewards, **drawn)
+        return quick(self.classes[family])(reward_function_version=self.rewards, **drawn)
 
     def take_back(self, family: str, robot: Any) -> None:
         self._idle[family].append(robot)
