@@ -12,13 +12,15 @@ import math
 from collections.abc import Callable, Iterator
 from functools import cache
 from types import FunctionType, SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import mujoco
 import numpy as np
 from metaworld.sawyer_xyz_env import SawyerXYZEnv
 from metaworld.utils import reward_utils
 
+from adaptax.envs.host.opengl import load_mujoco
+
+mujoco = load_mujoco()
 AT_MARGIN = 0.1  # Meta-World's `value_at_margin` unless told
 LONG_TAIL = float(np.sqrt(1 / AT_MARGIN - 1))
 WHOLE = mujoco.mjtState.mjSTATE_INTEGRATION  # all that what follows depends on
@@ -46,13 +48,17 @@ def quaternion(matrix: Any) -> np.ndarray:
     return np.array([x / length, y / length, z / length, w / length])
 
 
-class Rotation:
+class Rotation(NamedTuple):
     """Of SciPy's class what Meta-World uses."""
 
-    def __init__(self, matrix: Any) -> None:
-        self.as_quat = lambda: quaternion(matrix)
+    matrix: Any
 
-    from_matrix = classmethod(lambda cls, matrix: cls(matrix))
+    @classmethod
+    def from_matrix(cls, matrix: Any) -> Rotation:
+        return cls(matrix)
+
+    def as_quat(self) -> np.ndarray:
+        return quaternion(self.matrix)
 
 
 def tolerance(
@@ -64,12 +70,12 @@ def tolerance(
 ) -> Any:
     """Meta-World's, quicker for single numbers and the tail that most of its rewards have."""
     usual = sigmoid == "long_tail" and value_at_margin == AT_MARGIN and bounds[0] <= bounds[1] and margin > 0
-    if not usual or not np.isscalar(x):
+    if not usual or not isinstance(x, float):
         return reward_utils.tolerance(x, bounds, margin, sigmoid, value_at_margin)
-    (lower, upper), value = bounds, float(x)
-    if lower <= value <= upper:
+    lower, upper = bounds
+    if lower <= x <= upper:
         return 1.0
-    outside = (lower - value if value < lower else value - upper) / float(margin)
+    outside = float(lower - x if x < lower else x - upper) / float(margin)
     return 1 / ((outside * LONG_TAIL) ** 2 + 1)
 
 
