@@ -1,6 +1,6 @@
 """Meta-World's ML1-reach: `python benchmarks/meta_world.py` (needs `[metaworld]`).
 
-MAML-TRPO, which adapts by gradients between rounds of ten episodes, and RL², whose memory goes through ten episodes,
+MAML-TRPO, which adapts by gradients between rounds of ten episodes, and RL², whose memory goes through five episodes,
 trained on the 50 goals and judged on the 50 others: the share of episodes with a success in any step, which is the
 published measure, and in the last step, by the episodes that were lived on the goal before. Episodes have 150 steps, as
 in older code. MAML has 2.4 M steps and RL² 4.5 M.
@@ -45,11 +45,11 @@ AGENTS = {
     ),
     "RL²": Agent(
         "rl2",
-        10,
+        5,
         300,
-        {"tasks": 4 * GOALS, "episodes": 10},
-        {"tasks": 10, "minibatches": 5, "hidden": 128, "epochs": 5, "learning_rate": 5e-4, "entropy": 5e-3},
-        (0, 1, 4, 9),
+        {"tasks": 4 * GOALS, "episodes": 5},
+        {"tasks": 20, "minibatches": 5, "epochs": 5, "learning_rate": 5e-4, "decay": 300, "discount": 0.95},
+        (0, 1, 2, 4),
     ),
 }
 
