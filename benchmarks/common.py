@@ -58,7 +58,7 @@ def arguments(description: str, seeds: int = 3) -> argparse.ArgumentParser:
 
 def train_and_judge(recipe: Recipe, options: argparse.Namespace, command: str) -> dict[str, Any]:
     """Train each seed in a run directory of its own, evaluate all, and write `results/<name>.json`."""
-    from adaptax import judging
+    from adaptax.names import evaluation as judging
 
     totals: list[np.ndarray] = []
     seconds: list[float] = []
@@ -114,7 +114,7 @@ def strategy_returns(
     name: str, on: str, settings: Mapping[str, Any], protocol: Protocol, split: str = "test"
 ) -> np.ndarray:
     """The returns [tasks, rounds, streams, episodes] of a reference strategy of the benchmark `on`."""
-    from adaptax import registry
+    from adaptax.names import registry
     from adaptax.run.evaluate import evaluate
 
     benchmark = registry.make_benchmark(on, settings)
@@ -156,7 +156,7 @@ def document(
 ) -> dict[str, Any]:
     """What every result file says; `values` [S, N] are those of its headline, None where there is none. Rows and
     details may be added."""
-    from adaptax import provenance
+    from adaptax.names import provenance
 
     value, half = (None, None) if values is None else interval(values)
     each = {} if values is None else {"per_seed": values.mean(axis=1).tolist()}

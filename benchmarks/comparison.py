@@ -16,7 +16,7 @@ import common
 import numpy as np
 from common import RESULTS, RUNS, arguments, document, row, seeds_of, write
 
-from adaptax import provenance, registry
+from adaptax.names import provenance, registry
 from adaptax.run.evaluate import Protocol, evaluate
 
 if TYPE_CHECKING:

@@ -16,7 +16,8 @@ import common
 import numpy as np
 from common import RESULTS, RUNS, arguments, document, row, seeds_of, steps_of, write
 
-from adaptax import api, provenance
+from adaptax import api
+from adaptax.names import provenance
 from adaptax.run.evaluate import Protocol, evaluate
 
 NAME, ON, SPLIT = "navigation_family", "navigation", "published"

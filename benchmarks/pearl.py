@@ -21,7 +21,7 @@ import common
 import numpy as np
 from common import RUNS, arguments, document, known_goal, row, seeds_of, strategy_returns, write
 
-from adaptax import registry
+from adaptax.names import registry
 from adaptax.run.evaluate import Protocol, evaluate
 
 if TYPE_CHECKING:

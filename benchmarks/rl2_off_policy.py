@@ -15,7 +15,8 @@ import common
 import numpy as np
 from common import RUNS, arguments, document, known_goal, row, seeds_of, write
 
-from adaptax import api, registry
+from adaptax import api
+from adaptax.names import registry
 from adaptax.run.evaluate import Protocol, evaluate
 
 

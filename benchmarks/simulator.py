@@ -22,7 +22,7 @@ def main() -> None:
     import jax
     import numpy as np
 
-    from adaptax import registry
+    from adaptax.names import registry
     from adaptax.run.collect import collect, streams_of
     from adaptax.types import Plan
 

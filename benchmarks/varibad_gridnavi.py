@@ -16,7 +16,9 @@ import common
 import numpy as np
 from common import RUNS, arguments, document, row, seeds_of, write
 
-from adaptax import api, judging, registry
+from adaptax import api
+from adaptax.names import evaluation as judging
+from adaptax.names import registry
 from adaptax.run.evaluate import Protocol, evaluate
 
 NAME, ON = "varibad_gridnavi", "gridnavi"

@@ -23,9 +23,10 @@ import pytest
 import safetensors.numpy
 from jax.experimental.compilation_cache import compilation_cache
 
-from adaptax import Spec, api, registry
+from adaptax import Spec, api
 from adaptax.cli import main
 from adaptax.cli.options import field_texts
+from adaptax.names import registry
 
 BANDIT = ["train", "rl2", "bandit", "--benchmark.arms", "5", "--benchmark.pulls", "10"]
 TINY_RL2 = ["--tasks", "4", "--hidden", "4", "--epochs", "1", "--minibatches", "1"]

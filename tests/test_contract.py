@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from adaptax import registry
+from adaptax.names import registry
 from adaptax.run import checkpoint
 from adaptax.run.collect import collect, streams_of
 from adaptax.run.iterate import Progress, begin, many, meta_iteration

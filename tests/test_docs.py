@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from adaptax import registry
 from adaptax.cli import COMMANDS
+from adaptax.names import registry
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])

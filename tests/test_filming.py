@@ -17,9 +17,11 @@ import pytest
 from PIL import Image
 
 import adaptax
-from adaptax import Benchmark, Outcome, Spec, TaskSet, Trained, filming, runs
+from adaptax import Benchmark, Outcome, Spec, TaskSet, Trained
 from adaptax.cli import main
 from adaptax.envs.host import opengl
+from adaptax.names import animation as filming
+from adaptax.names import config as runs
 from adaptax.run import checkpoint
 from adaptax.run.evaluate import Protocol, evaluate
 from adaptax.run.iterate import begin

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import adaptax
-from adaptax import Trained, judging
+from adaptax import Trained
+from adaptax.names import evaluation as judging
 from adaptax.report.beliefs import beliefs
 from adaptax.report.read import read_evaluation
 from adaptax.run.evaluate import Protocol

@@ -21,15 +21,17 @@ PACKAGE = SOURCE / "adaptax"
 # A layer is a folder or a top-level module. What it may import of ours, besides itself:
 MAY_IMPORT = {
     "types": set(),
+    "spaces": {"types"},
     "ops": {"types"},
     "nets": {"types", "ops"},
     "buffers": {"types", "ops"},
-    "multitask_replay": {"types", "ops", "buffers"},
-    "algorithms": {"types", "ops", "nets", "buffers", "multitask_replay"},
+    "replay": {"types", "ops", "buffers"},
+    "algorithms": {"types", "ops", "nets", "buffers", "replay"},
     "strategies": {"types", "ops"},
-    "envs": {"types"},
+    "envs": {"types", "spaces"},
     "data": {"types"},
-    "run": {"types", "ops", "buffers"},
+    "run": {"types", "spaces", "ops", "buffers"},
+    "live": {"types", "spaces", "ops", "run"},
     "report": set(),
     "render": {"report"},
 }
@@ -39,14 +41,11 @@ KNOW_NAMES = {
     "__main__",
     "api",
     "cli",
-    "defaults",
-    "filming",
-    "judging",
-    "provenance",
-    "published",
-    "registry",
-    "runs",
+    "names",
 }
+
+# Of those that know names, in which order: each may import those before it, and no other.
+NAMES = ("provenance", "defaults", "registry", "published", "config", "evaluation", "animation")
 
 # Report reads result files on a machine that need not have any of these.
 NOT_IN_REPORT = {"jax", "jaxlib", "optax", "gymnasium", "equinox", "tyro", "tensorboardX", "safetensors"}
@@ -153,6 +152,18 @@ def test_imports_respect_the_layers(path: Path) -> None:
         if first == "adaptax":
             target = rest[0] if rest else "adaptax itself"
             assert target in allowed, f"{name_of(path)}:{found.line}: {layer} must not import {found.module}"
+
+
+@pytest.mark.parametrize("place", range(len(NAMES)), ids=NAMES)
+def test_names_have_an_order(place: int) -> None:
+    for found in imports(PACKAGE / "names" / f"{NAMES[place]}.py"):
+        package, _, inside = found.module.partition("adaptax.names.")
+        assert package or inside.split(".")[0] in NAMES[:place], f"{NAMES[place]}:{found.line} imports {inside}"
+
+
+def test_every_name_has_a_place() -> None:
+    found = {path.stem for path in (PACKAGE / "names").glob("*.py")}
+    assert found == {*NAMES, "__init__"}
 
 
 def test_algorithms_never_import_one_another() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from probes import AFTER_A_ROUND, PROBES, Probe, finite
 
-from adaptax import registry
+from adaptax.names import registry
 from adaptax.run.evaluate import evaluate, protocol_of
 from adaptax.run.iterate import begin, many, meta_iteration
 from adaptax.run.train import root_keys

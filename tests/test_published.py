@@ -2,7 +2,7 @@
 
 import pytest
 
-from adaptax.published import published
+from adaptax.names.published import published
 from adaptax.run.evaluate import Protocol
 
 NAVIGATION = {"horizon": 100, "scale_actions": True}

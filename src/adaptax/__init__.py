@@ -9,7 +9,7 @@ agent.agent(environment).episode()        # act and adapt in a real Gymnasium en
 from .api import Trained, adapt_to, algorithm, benchmark, load, train
 from .envs.filmed import Filmed
 from .envs.host.gymnasium import from_gymnasium
-from .run.live import Episode, LiveAgent
+from .live.agent import Episode, LiveAgent
 from .types import (
     Agent,
     Algorithm,

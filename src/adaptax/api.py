@@ -10,19 +10,18 @@ from typing import Any, NamedTuple
 import gymnasium
 import jax
 
-from . import registry
-from .envs.host.spaces import action_side, observation_side
-from .filming import render
-from .judging import make_task, protocol_for
+from .live.agent import LiveAgent, saved_details
+from .live.metaworld import MetaWorldAgent
+from .names import registry
+from .names.animation import render
+from .names.config import name_algorithm, name_benchmark, read_config, restore_algorithm, run
+from .names.evaluation import make_task, protocol_for
 from .run import checkpoint
 from .run import evaluate as evaluator
 from .run.evaluate import Evaluation
 from .run.iterate import begin
-from .run.live import LiveAgent, saved_details
-from .run.metaworld import MetaWorldAgent
-from .run.spaces import Side, Sides
 from .run.train import Settings, root_keys
-from .runs import name_algorithm, name_benchmark, read_config, restore_algorithm, run
+from .spaces import Side, Sides, action_side, observation_side
 from .types import JUDGED, Algorithm, Benchmark, Key, Rollout, TaskSet, Timestep, UserError, check_range
 
 
@@ -83,7 +82,7 @@ class Trained(NamedTuple):
         adapted: str | Path | None = None,
     ) -> LiveAgent:
         """This agent on one real environment, an object with Gymnasium's `reset` and `step`: `episode()` acts, and
-        adapts after every round (`run.live.LiveAgent`).
+        adapts after every round (`live.agent.LiveAgent`).
 
         A round is that of the pair's protocol: `streams` times `episodes` episodes, one after the other. With the same
         `seed` it lives as `evaluate` has it on the first task. `adapted` is a file that `LiveAgent.save` wrote; rounds
@@ -138,7 +137,7 @@ def _sides(environment: Any) -> Sides:
             if space is None or isinstance(space, gymnasium.spaces.Box) and name == "observation_space":
                 found.append(None)
             else:
-                found.append(Side(*side_of(space)))
+                found.append(side_of(space))
         except UserError:  # not served: it is compared as it is, and refused
             found.append(None)
     return Sides(*found)

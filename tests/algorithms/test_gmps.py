@@ -13,11 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from adaptax import buffers, registry
+from adaptax import buffers
+from adaptax.names import registry
+from adaptax.names.config import make_config, name_benchmark, run
 from adaptax.run.collect import collect, streams_of
 from adaptax.run.iterate import begin, many, meta_iteration
 from adaptax.run.train import Settings, root_keys, train
-from adaptax.runs import make_config, name_benchmark, run
 from adaptax.types import UNSEEN, TaskSet, UserError
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")

@@ -11,7 +11,7 @@ import pytest
 from algorithms.meta_batch import collected
 from algorithms.test_varibad import SMALL
 
-from adaptax import registry
+from adaptax.names import registry
 from adaptax.types import UserError
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")

@@ -12,8 +12,8 @@ import pytest
 from algorithms.meta_batch import collected, widened
 from jax.flatten_util import ravel_pytree
 
-from adaptax import registry
 from adaptax.algorithms.maesn import Latent, over_episodes
+from adaptax.names import registry
 from adaptax.ops.tasks import map_tasks
 from adaptax.run.train import Settings, train
 from adaptax.types import UNSEEN, UserError

@@ -12,7 +12,7 @@ import pytest
 from algorithms.meta_batch import collected, widened
 from jax.flatten_util import ravel_pytree
 
-from adaptax import registry
+from adaptax.names import registry
 from adaptax.ops.tasks import map_tasks
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")

@@ -11,7 +11,8 @@ import pytest
 from algorithms.meta_batch import collected, widened
 from jax.flatten_util import ravel_pytree
 
-from adaptax import buffers, registry
+from adaptax import buffers
+from adaptax.names import registry
 from adaptax.ops.tasks import map_tasks
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from algorithms.meta_batch import collected
 
-from adaptax import registry
+from adaptax.names import registry
 from adaptax.nets.film import Film, modulate, modulation_of, neutral
 from adaptax.nets.recurrent import gru
 from adaptax.types import UNSEEN, UserError

@@ -11,7 +11,7 @@ import optax
 import pytest
 from algorithms.meta_batch import collected
 
-from adaptax import registry
+from adaptax.names import registry
 from adaptax.types import UNSEEN, UserError
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")

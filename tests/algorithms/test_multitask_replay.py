@@ -13,7 +13,8 @@ import optax
 import pytest
 from algorithms.meta_batch import collected
 
-from adaptax import buffers, multitask_replay, registry
+from adaptax import buffers, replay
+from adaptax.names import registry
 from adaptax.ops.epsilon_greedy import annealed
 from adaptax.run.evaluate import Protocol, evaluate
 from adaptax.run.iterate import begin, many, meta_iteration
@@ -375,6 +376,6 @@ def test_what_does_not_fit_is_refused_before_it_is_made() -> None:
 
 def test_a_step_of_adam() -> None:
     learns, slope = {"x": jnp.array([1.0, 2.0])}, {"x": jnp.array([3.0, -0.5])}
-    found, moments = multitask_replay.descend(0.1, learns, slope, optax.adam(0.1).init(learns))
+    found, moments = replay.descend(0.1, learns, slope, optax.adam(0.1).init(learns))
     np.testing.assert_allclose(found["x"], [0.9, 2.1], rtol=1e-5)
     assert int(moments[0].count) == 1

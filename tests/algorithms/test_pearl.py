@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from algorithms.meta_batch import collected
 
-from adaptax import buffers, registry
+from adaptax import buffers
+from adaptax.names import registry
 from adaptax.run.collect import collect, streams_of
 from adaptax.run.evaluate import Protocol, evaluate
 from adaptax.run.iterate import begin, many, meta_iteration

@@ -8,8 +8,9 @@ import jax
 import numpy as np
 import pytest
 
-from adaptax import api, registry
+from adaptax import api
 from adaptax.algorithms.rl2 import RL2
+from adaptax.names import registry
 from adaptax.run.collect import collect, streams_of
 from adaptax.run.evaluate import Protocol, evaluate
 from adaptax.types import Trial, UserError

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from algorithms.meta_batch import collected
 
-from adaptax import registry
+from adaptax.names import registry
 from adaptax.nets.trial_encoder import PastTrial, time_first
 from adaptax.run.evaluate import Protocol, evaluate
 from adaptax.run.iterate import begin, many, meta_iteration

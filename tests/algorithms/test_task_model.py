@@ -12,8 +12,8 @@ import pytest
 from algorithms.meta_batch import collected, widened
 from jax.flatten_util import ravel_pytree
 
-from adaptax import registry
 from adaptax.algorithms.task_model import TaskModel
+from adaptax.names import registry
 from adaptax.types import UNSEEN, UserError
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")

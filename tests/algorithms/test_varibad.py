@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from algorithms.meta_batch import collected
 
-from adaptax import buffers, registry
+from adaptax import buffers
 from adaptax.algorithms.varibad import Extras
+from adaptax.names import registry
 from adaptax.run.evaluate import Protocol, evaluate
 from adaptax.types import UserError
 

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from adaptax import registry
+from adaptax.names import registry
 from adaptax.nets.trial_encoder import TrialEncoder, time_first
 from adaptax.run.collect import collect, streams_of
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from adaptax import registry
-from adaptax.judging import task_fields
+from adaptax.names import registry
+from adaptax.names.evaluation import task_fields
 from adaptax.render import PICTURES, Picture, Shot, film, picture_of, write
 from adaptax.render import Path as Walk
 from adaptax.render.film import MOST_FRAMES, Film

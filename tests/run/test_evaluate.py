@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from adaptax import registry
+from adaptax.names import registry
 from adaptax.run import evaluate as module
 from adaptax.run.evaluate import Evaluation, Protocol, evaluate, protocol_of
 from adaptax.types import JUDGED, Benchmark, Decision, Outcome, Plan, Spec, TaskDistribution, TaskSet, UserError

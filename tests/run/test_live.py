@@ -15,11 +15,11 @@ from run.hosted import Hosted, HostedGrid, HostedNavigation, HostedSparse
 
 import adaptax
 from adaptax import Decision, Outcome, Spec, TaskSet, Trained, UserError
-from adaptax.judging import protocol_for
+from adaptax.live.agent import LiveAgent
+from adaptax.names.evaluation import protocol_for
 from adaptax.run import evaluate as evaluator
 from adaptax.run.collect import collect, streams_of
 from adaptax.run.evaluate import Protocol
-from adaptax.run.live import LiveAgent
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -351,7 +351,7 @@ COMPOSITE = gymnasium.spaces.Dict({"arm": box(-1, 1, 2), "leg": box(-1, 1, 1)})
     ],
 )
 def test_other_forms_of_the_same_spaces_are_converted(spec: Any, environment: Any) -> None:
-    """As in the benchmarks on the host (`envs.host.spaces`)."""
+    """As in the benchmarks on the host (`spaces`)."""
     tasks = TaskSet(Fuse(np.zeros(2)))
     where: Any = type("Where", (), {"spec": Spec(*spec, horizon=4)})()
     on = adaptax.Benchmark(where, tasks, tasks, tasks)

@@ -8,7 +8,8 @@ import pytest
 
 import adaptax
 from adaptax.buffers import size_of
-from adaptax.run import evaluate, memory
+from adaptax.run import evaluate
+from adaptax.run import room as memory
 from adaptax.types import UserError
 
 PEARL = {"tasks": 2, "capacity": 1000, "context": 20}

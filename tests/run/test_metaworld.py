@@ -12,7 +12,7 @@ from run.hosted import HostedNavigation
 from run.test_live import MAML, trained
 
 from adaptax import Timestep, Trained, UserError
-from adaptax.run.metaworld import MetaWorldAgent
+from adaptax.live.metaworld import MetaWorldAgent
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 

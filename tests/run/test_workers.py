@@ -25,13 +25,14 @@ import pytest
 from run.fragile import Fragile, fragile, learner, make
 
 import adaptax
-from adaptax import UserError, runs
+from adaptax import UserError
 from adaptax.cli import main
+from adaptax.names import config as runs
 from adaptax.run import checkpoint
 from adaptax.run.iterate import begin
-from adaptax.run.slices import Collected, Ended, Failed, Worker, gather, pack, slice_collector
 from adaptax.run.train import Settings, root_keys, train
-from adaptax.run.workers import Processes, in_worker
+from adaptax.run.workers.processes import Processes, in_worker
+from adaptax.run.workers.slices import Collected, Ended, Failed, Worker, gather, pack, slice_collector
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -320,7 +321,7 @@ def test_actors_of_a_cluster_collect_the_same(asked: Request, monkeypatch: pytes
     """Also when one is killed in the middle of its slice."""
     pytest.importorskip("ray")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))  # where the actors find run.fragile
-    from adaptax.run.cluster import Actors
+    from adaptax.run.workers.actors import Actors
 
     actors = Actors("local", pack(partial(make, asked.folder), COUNT), COUNT)
     try:

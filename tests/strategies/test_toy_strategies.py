@@ -7,9 +7,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from adaptax import registry
 from adaptax.envs.clustered_navigation import clustered_navigation
 from adaptax.envs.toy import toy_1d
+from adaptax.names import registry
 from adaptax.strategies.toy import STRATEGIES
 from adaptax.types import UserError
 

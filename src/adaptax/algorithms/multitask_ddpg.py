@@ -1,7 +1,7 @@
 """Multi-task DDPG with fine-tuning (Lillicrap et al. 2016), by default as TD3 (Fujimoto et al. 2018, algorithm 1).
 
 One policy μ for all tasks, trained without being told which one it faces on the transitions of all of them, and on a
-new task trained further on that task's own (`multitask_replay`). Each gradient step, on a batch of (s, a, r, d, s'):
+new task trained further on that task's own (`replay`). Each gradient step, on a batch of (s, a, r, d, s'):
 
     critics    minimise Σ_i mean (Q_i(s, a) − y)²,  y = r + γ (1 − d) min_i Q'_i(s', a'),
                a' = clip(μ'(s') + clip(ε, −c, c), −1, 1),  ε ~ N(0, σ'²)
@@ -22,14 +22,14 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from .. import multitask_replay as replay
-from ..multitask_replay import Adapted, ReplayState, descend
+from .. import replay
 from ..nets.network import Network
 from ..nets.soft_actor_critic import near_zero
 from ..ops import chance, distributions, squashed
 from ..ops.averaging import polyak
 from ..ops.temporal_difference import smoothed_action, soft_target
 from ..ops.transitions import Transition
+from ..replay import Adapted, ReplayState, descend
 from ..types import Array, Decision, Key, Memory, Metrics, Params, Plan, Rollout, Spec, Timestep, Trial, check_range
 
 DELAY = 2  # gradient steps of twin critics for one of the policy

@@ -2,7 +2,7 @@
 2016).
 
 One Q for all tasks, trained without being told which one it faces on the transitions of all of them, and on a new task
-trained further on that task's own (`multitask_replay`). Each gradient step, on a batch of (s, a, r, d, s'):
+trained further on that task's own (`replay`). Each gradient step, on a batch of (s, a, r, d, s'):
 
     values     minimise mean h(Q(s, a) − y),  y = r + γ (1 − d) Q'(s', a'),  h(x) = x²/2 within ±1, |x| − ½ beyond
                a' = argmax Q(s', ·)  (`double`),  or argmax Q'(s', ·)
@@ -25,8 +25,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from .. import multitask_replay as replay
-from ..multitask_replay import Adapted, ReplayState, descend
+from .. import replay
 from ..nets.mlp import mlp
 from ..nets.network import Network
 from ..ops import distributions
@@ -34,6 +33,7 @@ from ..ops.averaging import polyak
 from ..ops.epsilon_greedy import annealed, epsilon_greedy
 from ..ops.temporal_difference import dueling, q_learning_target
 from ..ops.transitions import Transition
+from ..replay import Adapted, ReplayState, descend
 from ..types import (
     Array,
     Decision,

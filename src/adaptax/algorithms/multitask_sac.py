@@ -1,7 +1,7 @@
 """Multi-task soft actor-critic with fine-tuning (Haarnoja et al. 2018b, algorithm 1, for soft actor-critic).
 
 One policy π for all tasks, trained without being told which one it faces on the transitions of all of them, and on a
-new task trained further on that task's own (`multitask_replay`). Each gradient step, on a batch of (s, a, r, d, s'):
+new task trained further on that task's own (`replay`). Each gradient step, on a batch of (s, a, r, d, s'):
 
     critics        minimise Σ_i mean (Q_i(s, a) − y)²,  y = r + γ (1 − d) (min_i Q'_i(s', a') − α log π(a' | s'))
     policy         minimise mean α log π(ã | s) − min_i Q_i(s, ã)
@@ -23,13 +23,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from .. import multitask_replay as replay
-from ..multitask_replay import Adapted, ReplayState, descend
+from .. import replay
 from ..nets.soft_actor_critic import SoftActorCritic
 from ..ops import distributions, squashed
 from ..ops.averaging import polyak
 from ..ops.temporal_difference import soft_target, temperature_loss
 from ..ops.transitions import Transition
+from ..replay import Adapted, ReplayState, descend
 from ..types import Array, Decision, Key, Memory, Metrics, Params, Plan, Rollout, Spec, Timestep, Trial, check_range
 
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import tyro
 
-from .. import registry
-from ..registry import Entry
+from ..names import registry
+from ..names.registry import Entry
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ import jax
 import numpy as np
 import tyro
 
-from .. import api, judging
+from .. import api
+from ..names import evaluation as judging
 from ..report import Evaluation, report
 from ..report.statistics import over_seeds
 from ..report.tables import Table, chosen_points, number, plain

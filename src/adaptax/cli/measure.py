@@ -9,7 +9,8 @@ from typing import Any
 
 import tyro
 
-from .. import provenance, runs
+from ..names import config as runs
+from ..names import provenance
 from ..report.tables import Table, amount, number, plain
 from ..run.bench import JOBS, Job, bench
 from .options import leading_names, parse

@@ -18,7 +18,7 @@ from typing import Annotated, Any, NamedTuple, get_type_hints
 
 import tyro
 
-from .. import registry
+from ..names import registry
 from ..types import UserError
 
 

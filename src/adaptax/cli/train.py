@@ -16,7 +16,10 @@ from typing import Annotated, Any
 import jax
 import tyro
 
-from .. import api, judging, registry, runs
+from .. import api
+from ..names import config as runs
+from ..names import evaluation as judging
+from ..names import registry
 from ..report import read_evaluation
 from ..report.tables import amount, evaluation_table, plain, sources, success_table
 from ..report.tables import settings as settings_text

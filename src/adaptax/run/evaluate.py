@@ -28,7 +28,7 @@ from ..types import (
 )
 from .collect import collect, streams_of
 from .iterate import episode_sums, episodes_per_round
-from .memory import check_lives
+from .room import check_lives
 
 CHUNK_STEPS = 4_000_000  # environment steps collected at once: bounds memory
 

@@ -1,7 +1,7 @@
 """Which key of a life goes where.
 
-The collector draws for all tasks and streams at once, an agent on one real environment (`run.live`) for one step after
-another. Both take their keys from here, so the same life is lived either way.
+The collector draws for all tasks and streams at once, an agent on one real environment (`live.agent`) for one step
+after another. Both take their keys from here, so the same life is lived either way.
 """
 
 from typing import NamedTuple

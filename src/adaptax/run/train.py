@@ -20,14 +20,14 @@ import numpy as np
 
 from ..types import Algorithm, Benchmark, UserError, check_range
 from . import checkpoint
-from .cluster import Actors, import_ray
 from .collect import Batched, streams_of
 from .iterate import Progress, begin, many, meta_iteration
 from .log import RunLog
-from .memory import check_training
+from .room import check_training
 from .shard import mesh_of
-from .slices import Make, Sliced, Workers, pack
-from .workers import Processes
+from .workers.actors import Actors, import_ray
+from .workers.processes import Processes
+from .workers.slices import Make, Sliced, Workers, pack
 
 ROWS = 200  # rows in metrics.jsonl of a run whose `log_every` is left open
 PIECE_SECONDS = 1.0  # how long Ctrl-C and the progress bar wait at most, once the speed is known

@@ -14,12 +14,13 @@ import pytest
 from gymnasium import spaces
 
 import adaptax
-from adaptax import UserError, registry
+from adaptax import UserError
 from adaptax.envs.filmed import Filmed
 from adaptax.envs.host import opengl
 from adaptax.envs.host.mujoco import robots
 from adaptax.envs.host.mujoco.camera import HEIGHT, WIDTH, Camera
 from adaptax.envs.host.mujoco.tasks import BodyTask, DirectionTask, GoalTask, VelocityTask
+from adaptax.names import registry
 from adaptax.run.evaluate import Protocol
 from adaptax.run.record import record
 

@@ -15,7 +15,7 @@ from gymnasium import spaces
 import adaptax
 from adaptax import TaskDistribution, TaskSet, UserError
 from adaptax.envs.host import classic
-from adaptax.envs.host.spaces import COMBINATIONS, action_side, observation_side
+from adaptax.spaces import COMBINATIONS, action_side, observation_side
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 

@@ -22,9 +22,9 @@ from metaworld.utils import reward_utils
 from scipy.spatial.transform import Rotation
 
 import adaptax
-from adaptax import registry
 from adaptax.envs.host import metaworld as ours
 from adaptax.envs.host.sawyer import quaternion, quick, tolerance
+from adaptax.names import registry
 from adaptax.types import Benchmark, UserError
 
 pytestmark = [

@@ -14,12 +14,12 @@ import mujoco
 import numpy as np
 import pytest
 
-from adaptax import registry
 from adaptax.algorithms.rl2 import RL2
 from adaptax.envs.host.mujoco import robots
 from adaptax.envs.host.mujoco.rules import motion_sizes
 from adaptax.envs.host.mujoco.simulator import PARAMETERS, Simulator
 from adaptax.envs.host.mujoco.tasks import VelocityTask, multipliers
+from adaptax.names import registry
 from adaptax.run import checkpoint
 from adaptax.run.collect import collect, streams_of
 from adaptax.run.iterate import begin

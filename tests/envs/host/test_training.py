@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 import adaptax
-from adaptax import cli, registry
+from adaptax import cli
+from adaptax.names import registry
 from adaptax.report import read_evaluation
 from adaptax.run.collect import collect, streams_of
 from adaptax.strategies.random_actions import RandomActions

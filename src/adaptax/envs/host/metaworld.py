@@ -24,9 +24,9 @@ import numpy as np
 
 from adaptax.envs.host.callback import Host
 from adaptax.envs.host.opengl import load_mujoco, require_opengl
-from adaptax.envs.host.spaces import action_side, observation_side
 from adaptax.envs.host.streams import MODE, GymnasiumStreams, Sides, Tasked
 from adaptax.envs.host.tasks import form_of, listed
+from adaptax.spaces import action_side, observation_side
 from adaptax.types import Benchmark, Spec, UserError, check_range
 
 LONGEST = 500  # steps after which Meta-World truncates an episode

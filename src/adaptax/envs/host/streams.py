@@ -20,8 +20,8 @@ import numpy as np
 from adaptax.envs.filmed import Filmed
 from adaptax.envs.host.callback import Host, StreamError, describe_error, describe_task
 from adaptax.envs.host.opengl import require_opengl
-from adaptax.envs.host.spaces import Side
 from adaptax.envs.host.tasks import Form
+from adaptax.spaces import Side
 from adaptax.types import Array, Key, Outcome, Spec, Task, UserError
 
 MODE = "rgb_array"  # Gymnasium's render mode that returns pictures

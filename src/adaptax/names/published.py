@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .run.evaluate import Protocol
+from ..run.evaluate import Protocol
 
 # Duan et al. 2016, tables 1 and 2; the SNAIL and MAML columns from Mishra et al. 2018, table 3. Keys: (pulls, arms).
 _BANDIT_COLUMNS = (

@@ -1,6 +1,6 @@
 """A trained agent in Meta-World's own protocol, `metaworld.evaluation.MetaLearningAgent`, on a vector of environments.
 
-Every environment has an agent of its own (`run.live`). Where an algorithm adapts between rounds, the adaptation
+Every environment has an agent of its own (`live.agent`). Where an algorithm adapts between rounds, the adaptation
 episodes are one round of as many streams; where all learning is in the memory (RL², VariBAD), they are one stream, and
 its memory goes on in the episodes on which the agent is judged. Meta-World tells an agent that is judged no reward: one
 that reads rewards needs environments made with `recurrent_info_in_obs=True`, which observe the last reward, too.
@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..types import UserError, check_range
+from .agent import LiveAgent
 from .frozen import FrozenState
-from .live import LiveAgent
 
 REWARD_SCALE = 10.0  # by which `recurrent_info_in_obs` divides rewards
 TOLD = 2  # what it appends besides the last action: the reward, and whether the episode is over

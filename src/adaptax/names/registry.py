@@ -15,10 +15,10 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any, NamedTuple
 
+from ..nets import NETWORKS
+from ..strategies import STRATEGIES
+from ..types import Algorithm, Benchmark, Spec, UserError
 from .defaults import defaults
-from .nets import NETWORKS
-from .strategies import STRATEGIES
-from .types import Algorithm, Benchmark, Spec, UserError
 
 
 class Entry(NamedTuple):

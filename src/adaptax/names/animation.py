@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from .envs.filmed import Filmed
-from .judging import make_task, protocol_for, task_fields
-from .render import PICTURES, Picture, Shot, check_writable, film, picture_of, write
-from .render import Path as Walk
-from .render.image import images
-from .report.tables import chosen_points
-from .run.evaluate import Protocol, judged_task
-from .run.record import Record, record
-from .types import Benchmark, Task, UserError, check_range
+from ..envs.filmed import Filmed
+from ..render import PICTURES, Picture, Shot, check_writable, film, picture_of, write
+from ..render import Path as Walk
+from ..render.image import images
+from ..report.tables import chosen_points
+from ..run.evaluate import Protocol, judged_task
+from ..run.record import Record, record
+from ..types import Benchmark, Task, UserError, check_range
+from .evaluation import make_task, protocol_for, task_fields
 
 if TYPE_CHECKING:
-    from .api import Trained
+    from ..api import Trained
 
 SHOTS = 4  # at most so many panels
 

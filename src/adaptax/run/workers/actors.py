@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Collection
 from typing import Any
 
-from ..types import UserError
+from ...types import UserError
 from .slices import Ended, Reply, Worker
 
 

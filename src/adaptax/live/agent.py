@@ -18,6 +18,10 @@ import jax
 import numpy as np
 
 from ..ops.distributions import zero_action
+from ..run import checkpoint
+from ..run.evaluate import Protocol, check_context, life_key
+from ..run.keys import birth_keys, life_keys, round_keys
+from ..spaces import NO_SIDES, Sides, check_environment, executed, perceived
 from ..types import (
     JUDGED,
     Adapted,
@@ -34,12 +38,8 @@ from ..types import (
     Timestep,
     UserError,
 )
-from . import checkpoint
-from .evaluate import Protocol, check_context, life_key
 from .frozen import Frozen, FrozenState
-from .keys import birth_keys, life_keys, round_keys
 from .seen import Counts, Episode, Standing, apart, nothing_seen, rollout_of, stacked, write
-from .spaces import NO_SIDES, Sides, check_environment, executed, perceived
 
 FILE = "file of an adapted agent"
 
@@ -187,7 +187,7 @@ class LiveAgent:
         *,
         reward: Any = None,
     ) -> tuple[Any, FrozenState]:
-        """Act as the agent does now, without adapting: see `run.frozen.Frozen.predict`."""
+        """Act as the agent does now, without adapting: see `live.frozen.Frozen.predict`."""
         return self._frozen.predict(self._adapted, observation, state, episode_start, deterministic, reward)
 
     def as_it_stands(self) -> FrozenState:

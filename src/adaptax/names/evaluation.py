@@ -12,16 +12,16 @@ import jax
 import numpy as np
 from gymnasium.spaces import Box
 
+from ..run import evaluate as evaluator
+from ..run.evaluate import Protocol
+from ..types import Algorithm, Benchmark, UserError
 from . import registry
+from .config import SCHEMA
 from .provenance import command, git_revision, versions, write_whole
 from .published import published
-from .run import evaluate as evaluator
-from .run.evaluate import Protocol
-from .runs import SCHEMA
-from .types import Algorithm, Benchmark, UserError
 
 if TYPE_CHECKING:
-    from .api import Trained
+    from ..api import Trained
 
 
 def protocol_for(

@@ -17,9 +17,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..types import Algorithm, Array, Benchmark, Key, Metrics, Params, TaskError, Trial, UserError
-from .collect import collect, streams_of
-from .iterate import Progress, keys_of, learn_from
+from ...types import Algorithm, Array, Benchmark, Key, Metrics, Params, TaskError, Trial, UserError
+from ..collect import collect, streams_of
+from ..iterate import Progress, keys_of, learn_from
 
 DEATHS = 3  # of one worker on one slice in a row: the next would die as well
 

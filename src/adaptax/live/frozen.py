@@ -13,8 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..ops.distributions import zero_action
+from ..spaces import NO_SIDES, Sides, executed, perceived
 from ..types import Adapted, Agent, Algorithm, Key, Memory, Params, Spec, Timestep, UserError
-from .spaces import NO_SIDES, Sides, executed, perceived
 
 
 class FrozenState(NamedTuple):

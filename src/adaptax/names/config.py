@@ -10,12 +10,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..run import train as trainer
+from ..run.train import Settings
+from ..run.workers.processes import in_worker
+from ..types import Algorithm, Benchmark, UserError
 from . import registry
 from .provenance import command, git_revision, versions, write_whole
-from .run import train as trainer
-from .run.train import Settings
-from .run.workers import in_worker
-from .types import Algorithm, Benchmark, UserError
 
 SCHEMA = 1
 

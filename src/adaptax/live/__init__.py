@@ -1,0 +1,1 @@
+"""A trained agent at work on real environments."""
