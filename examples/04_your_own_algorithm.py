@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import optax
 
 import adaptax
-from adaptax import Decision, Plan, Rollout, Spec, Timestep, Trial, UserError
+from adaptax import Birth, Decision, Plan, Rollout, Spec, Timestep, Trial, UserError
 
 
 class Params(NamedTuple):
@@ -66,7 +66,7 @@ class ContextSearch:
 
     # How the agent faces one task: `begin` and `adapt` are written for one task, `start` and `act` for one stream.
 
-    def begin(self, params: Params, key: jax.Array, index: jax.Array) -> Adapted:
+    def begin(self, params: Params, key: jax.Array, birth: Birth) -> Adapted:
         return Adapted(jnp.zeros((self.contexts,), jnp.float32), jnp.ones((), jnp.float32))
 
     def start(self, params: Params) -> jax.Array:

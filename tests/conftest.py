@@ -19,8 +19,10 @@ jax.config.update("jax_platforms", "cpu")
 
 # A run and its continuation compile the same program: the second one finds it here. Nothing is read from an older
 # session, whose sources may have been others, nor from another worker, which may be half way through writing it.
-_compiled = tempfile.mkdtemp(prefix="adaptax-tests-")
-atexit.register(shutil.rmtree, _compiled, ignore_errors=True)
+_compiled = os.environ.get("ADAPTAX_TEST_CACHE", "")
+if not _compiled:
+    _compiled = tempfile.mkdtemp(prefix="adaptax-tests-")
+    atexit.register(shutil.rmtree, _compiled, ignore_errors=True)
 jax.config.update("jax_compilation_cache_dir", _compiled)
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
 

@@ -23,7 +23,7 @@ from adaptax.run.collect import collect, streams_of
 from adaptax.run.iterate import Progress, begin, many, meta_iteration
 from adaptax.run.shard import mesh_of
 from adaptax.run.train import Settings, root_keys, train
-from adaptax.types import UNSEEN, Algorithm, Benchmark, TaskSet, Trial
+from adaptax.types import Algorithm, Benchmark, Birth, TaskSet, Trial
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -265,7 +265,7 @@ def test_the_meta_gradient_replays_the_deployed_adapt(name: str, on: str) -> Non
         found = jax.jit(jax.vmap(logs))(adapted, rollout)
         return float(np.abs(found - rollout.decision.extras.log_probability).max())
 
-    adapted = jax.vmap(agent.begin, (None, 0, 0))(params, trials.birth, trials.index)
+    adapted = jax.vmap(agent.begin, (None, 0, 0))(params, trials.birth_key, trials.birth)
     assert_same(adapted, trials.start)
     for r in range(agent.plan.rounds):
         rollout = jax.tree.map(lambda x, r=r: x[:, r], trials.rollouts)
@@ -335,7 +335,7 @@ def test_three_and_three_resumed_iterations_are_six(tmp_path: Path, name: str, o
 def test_act_and_adapt_are_pure(name: str, on: str) -> None:
     algorithm, _, progress, trials = case(name, on)
     params, key = progress.state.params, jax.random.key(4)
-    adapted = algorithm.begin(params, key, UNSEEN)
+    adapted = algorithm.begin(params, key, Birth())
     memory = algorithm.start(params)
     rollout = jax.tree.map(lambda x: x[0, 0], trials.rollouts)
     timestep = jax.tree.map(lambda x: x[0, 1], rollout.timestep)

@@ -16,13 +16,14 @@ from .names import registry
 from .names.animation import render
 from .names.config import name_algorithm, name_benchmark, read_config, restore_algorithm, run
 from .names.evaluation import make_task, protocol_for
+from .ranges import check_range
 from .run import checkpoint
 from .run import evaluate as evaluator
 from .run.evaluate import Evaluation
 from .run.iterate import begin
 from .run.train import Settings, root_keys
 from .spaces import Side, Sides, action_side, observation_side
-from .types import JUDGED, Algorithm, Benchmark, Key, Rollout, TaskSet, Timestep, UserError, check_range
+from .types import Algorithm, Benchmark, Key, Rollout, TaskSet, Timestep, UserError, judged_birth
 
 
 def benchmark(name: str, **settings: Any) -> Benchmark:
@@ -51,8 +52,10 @@ class Trained(NamedTuple):
     config: Mapping[str, Any]
     iteration: int
 
-    def begin(self, key: Key) -> Any:
-        return self.algorithm.begin(self.params, key, JUDGED)
+    def begin(self, key: Key, rounds: int | None = None) -> Any:
+        """The agent at the start of a life; `rounds` is how many it will have (default: as many as in training)."""
+        rounds = self.algorithm.plan.lifetime if rounds is None else rounds
+        return self.algorithm.begin(self.params, key, judged_birth(rounds))
 
     def start(self) -> Any:
         return self.algorithm.start(self.params)

@@ -22,7 +22,8 @@ import optax
 from . import buffers
 from .ops import distributions, squashed
 from .ops.transitions import Transition, transitions
-from .types import Array, Key, Metrics, Params, Plan, Rollout, Spec, Trial, UserError, check_range
+from .ranges import check_range
+from .types import Array, Key, Metrics, Params, Plan, Rollout, Spec, Trial, UserError
 
 
 class Learner(Protocol):

@@ -6,7 +6,6 @@ stream (`act`) or one task (`begin`, `adapt`); only the collector and the mean o
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -25,8 +24,9 @@ EnvState = Any
 Observation = Any
 Metrics = dict[str, Array]
 
+_FALSE: Any = np.bool_(False)
+_ONE: Any = np.int32(1)
 UNSEEN: Any = np.int32(-1)  # the index of a task that is not of a finite training set
-JUDGED: Any = np.int32(-2)  # the index of every task on which a trained agent is judged, or used
 
 
 class UserError(ValueError):
@@ -87,6 +87,24 @@ class Outcome(NamedTuple):
     shaped: Array | None = None
 
 
+class Birth(NamedTuple):
+    """What an agent is told when its life begins; scalars."""
+
+    index: Array = UNSEEN
+    """int32: the task's place in the finite training set, for agents that keep something of every training task; -1
+    where tasks are drawn afresh, and in every evaluation."""
+    judged: Array = _FALSE
+    """bool: the agent is evaluated, or used, and need no longer act at random to learn."""
+    rounds: Array = _ONE
+    """int32: how many rounds the life will have."""
+
+
+def judged_birth(rounds: int) -> Birth:
+    """What an agent is told that is evaluated, or used, for so many rounds."""
+    told: Any = np.bool_(True), np.int32(rounds)
+    return Birth(UNSEEN, *told)
+
+
 class Rollout(NamedTuple):
     """B parallel streams of T steps on one task; leading axes [B, T] unless said otherwise.
 
@@ -110,26 +128,27 @@ class Rollout(NamedTuple):
 class Trial(NamedTuple):
     """R rounds of a lifetime on one task, with an `adapt` after each (the last one only if the life goes on).
 
-    `keys` [R] are those given to `adapt` and `birth` the one given to `begin`, so that an update can replay
-    them; `start` is what the agent was when this window of its life began and `age` how many rounds it had
-    then lived; `index` is the task's place in a finite training set (-1 when tasks are drawn afresh).
+    `keys` [R] are those given to `adapt`; `birth_key` and `birth` what was given to `begin`, so that an update can
+    replay them. `start` is what the agent was when this window of its life began and `age` how many rounds it had then
+    lived.
     """
 
     rollouts: Rollout  # leading axis [R]
     keys: Key
-    birth: Key
+    birth_key: Key
+    birth: Birth
     start: Adapted
     age: Array  # int32 []
-    index: Array  # int32 []
 
 
 class Plan(NamedTuple):
     """How much one meta-iteration collects; all static.
 
-    `lifetime` is in rounds, a multiple of `rounds`; when it is longer, lives go on in the next iteration.
-    `restart`: every round begins with a new episode (False: streams run on across rounds). `training_tasks` is the size
-    of the finite training set of which the algorithm keeps something of every task; None if it keeps nothing.
-    `context` is how many steps of one stream the agent's memory holds; None: any number.
+    `lifetime` is in rounds, a multiple of `rounds`; when it is longer, lives go on in the next iteration. `shortest`:
+    each life's length is drawn when it begins, among the multiples of `rounds` from `shortest` to `lifetime`; None: all
+    live `lifetime` rounds. `restart`: every round begins with a new episode (False: streams run on across rounds).
+    `training_tasks` is the size of the finite training set of which the algorithm keeps something of every task; None
+    if it keeps nothing. `context` is how many steps of one stream the agent's memory holds; None: any number.
     """
 
     tasks: int
@@ -140,6 +159,7 @@ class Plan(NamedTuple):
     restart: bool = True
     training_tasks: int | None = None
     context: int | None = None
+    shortest: int | None = None
 
     @property
     def environment_steps(self) -> int:
@@ -150,12 +170,10 @@ class Plan(NamedTuple):
 class Agent(Protocol):
     """How an agent faces one task.
 
-    `index` is the task's place in the finite training set, for agents that keep something of every training task; it is
-    -1 where training tasks are drawn afresh, and -2 in every evaluation, where an agent need no longer act at random.
     Outside the collector `act` may be given None for the key: then nothing is to be left to chance (`ops.chance`).
     """
 
-    def begin(self, params: Params, key: Key, index: Array) -> Adapted: ...
+    def begin(self, params: Params, key: Key, birth: Birth) -> Adapted: ...
     def start(self, params: Params) -> Memory: ...
     def act(
         self, params: Params, adapted: Adapted, memory: Memory, timestep: Timestep, key: Key
@@ -295,26 +313,3 @@ class TaskSet(NamedTuple):
     def enumerate(self, key: Key, count: int) -> tuple[Array, Task]:
         index = jnp.arange(count, dtype=jnp.int32) % self.size
         return index, jax.tree.map(lambda x: jnp.asarray(x)[index], self.tasks)
-
-
-def check_range(
-    name: str,
-    value: float | int | None,
-    low: float | None = None,
-    high: float | None = None,
-    *,
-    above: bool = False,
-    below: bool = False,
-) -> None:
-    """Raise a `UserError` unless low ≤ value ≤ high (`above`, `below`: strictly); None passes."""
-    if value is None:
-        return
-    bad = (
-        math.isnan(value)
-        or (low is not None and (value <= low if above else value < low))
-        or (high is not None and (value >= high if below else value > high))
-    )
-    if bad:
-        left = "" if low is None else f"{low:g} {'<' if above else '≤'} "
-        right = "" if high is None else f" {'<' if below else '≤'} {high:g}"
-        raise UserError(f"{name.replace('_', '-')} is {value}; it must satisfy {left}{name.replace('_', '-')}{right}")

@@ -19,7 +19,7 @@ from adaptax.names.config import make_config, name_benchmark, run
 from adaptax.run.collect import collect, streams_of
 from adaptax.run.iterate import begin, many, meta_iteration
 from adaptax.run.train import Settings, root_keys, train
-from adaptax.types import UNSEEN, TaskSet, UserError
+from adaptax.types import Birth, TaskSet, UserError
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -61,7 +61,7 @@ def batches(algorithm: Any, trials: Any) -> Any:
 def test_experts_act_in_their_phase_and_only_on_training_tasks() -> None:
     algorithm, state, trials = after(0)
     params, key = state.params, jax.random.key(0)
-    expert, stranger = algorithm.begin(params, key, jnp.int32(7)), algorithm.begin(params, key, UNSEEN)
+    expert, stranger = algorithm.begin(params, key, Birth(jnp.int32(7))), algorithm.begin(params, key, Birth())
     assert bool(expert.expert) and not bool(stranger.expert)
     np.testing.assert_array_equal(expert.policy.context, params.experts.context[7])
     jax.tree.map(np.testing.assert_array_equal, expert.policy.network, params.experts.network)
@@ -73,7 +73,7 @@ def test_experts_act_in_their_phase_and_only_on_training_tasks() -> None:
     over = algorithm.begin(params._replace(imitating=jnp.asarray(True)), key, jnp.int32(7))
     jax.tree.map(np.testing.assert_array_equal, over.policy, params.policy)
     # Both rounds were acted by the experts: log-probabilities are theirs.
-    for task, index in enumerate(trials.index):
+    for task, index in enumerate(trials.birth.index):
         rollouts = jax.tree.map(lambda x, n=task: x[n], trials.rollouts)
         acted = algorithm._policy.distribution(algorithm.expert(params.experts, index), rollouts.timestep.observation)
         stored = rollouts.decision.extras.log_probability
@@ -96,7 +96,7 @@ def test_the_two_phases_move_what_they_should() -> None:
 def test_step_sizes_that_are_not_learned_have_no_gradient() -> None:
     algorithm, state, trials = after(2)
     params, before = state.params, jax.tree.map(lambda x: x[0, 0], batches(algorithm, trials))
-    shown = algorithm.demonstrate(params.experts, state.states, trials.index[0], jax.random.key(0))
+    shown = algorithm.demonstrate(params.experts, state.states, trials.birth.index[0], jax.random.key(0))
     shown, learned = shown._replace(weight=jnp.float32(1)), (params.policy, params.step_sizes)
     for learns in (True, False):
         loss = replace(algorithm, learn_step_sizes=learns).loss
@@ -144,7 +144,7 @@ def test_a_task_without_states_teaches_nothing() -> None:
     algorithm, state, trials = after(2)
     params, before = state.params, jax.tree.map(lambda x: x[0, 0], batches(algorithm, trials))
     ring = state.states._replace(added=jnp.zeros_like(state.states.added))
-    shown = algorithm.demonstrate(params.experts, ring, trials.index[0], jax.random.key(0))
+    shown = algorithm.demonstrate(params.experts, ring, trials.birth.index[0], jax.random.key(0))
     slope = jax.grad(lambda p: algorithm.loss(p, before, shown)[0])((params.policy, params.step_sizes))
     assert all((leaf == 0).all() for leaf in jax.tree.leaves(slope))
 
@@ -156,9 +156,9 @@ def test_dagger_enters_the_states_of_the_adapted_policy(relabel: bool) -> None:
     assert bool(state.params.imitating) and int(state.states.added.sum()) == 2 * 4 * 10
     found, _ = jax.jit(algorithm.update)(state, trials, jax.random.key(2))
     entered = np.asarray(found.states.added - state.states.added)
-    np.testing.assert_array_equal(entered, 10 * relabel * np.bincount(trials.index, minlength=70))
+    np.testing.assert_array_equal(entered, 10 * relabel * np.bincount(trials.birth.index, minlength=70))
     if relabel:  # those of the round after the inner step
-        task = int(trials.index[0])
+        task = int(trials.birth.index[0])
         places = (int(state.states.added[task]) + np.arange(10)) % 25
         visited = trials.rollouts.timestep.observation[0, -1].reshape(10, 2)
         np.testing.assert_array_equal(found.states.items[task, places], visited)
@@ -167,10 +167,10 @@ def test_dagger_enters_the_states_of_the_adapted_policy(relabel: bool) -> None:
 def test_the_loss_is_that_of_the_deployed_step() -> None:
     algorithm, state, trials = after(2)
     params, key = state.params, jax.random.key(0)
-    shown = algorithm.demonstrate(params.experts, state.states, trials.index[0], key)
+    shown = algorithm.demonstrate(params.experts, state.states, trials.birth.index[0], key)
     shown = shown._replace(weight=jnp.float32(1))
     first = jax.tree.map(lambda x: x[0, 0], trials.rollouts)
-    adapted = algorithm.adapt(params, algorithm.begin(params, key, UNSEEN), first, key)
+    adapted = algorithm.adapt(params, algorithm.begin(params, key, Birth()), first, key)
     logs = algorithm._policy.distribution(adapted.policy, shown.observation).log_probability(shown.action)
     before = jax.tree.map(lambda x: x[0, 0], batches(algorithm, trials))
     loss, metrics = algorithm.loss((params.policy, params.step_sizes), before, shown)
@@ -182,7 +182,7 @@ def test_later_steps_are_scaled() -> None:
     algorithm, state, trials = after(2)
     params, key = state.params, jax.random.key(0)
     rollout = jax.tree.map(lambda x: x[0, 0], trials.rollouts)
-    newborn = algorithm.begin(params, key, UNSEEN)
+    newborn = algorithm.begin(params, key, Birth())
     first = algorithm.adapt(params, newborn, rollout, key).policy
     later = algorithm.adapt(params, newborn._replace(steps=jnp.int32(1)), rollout, key).policy
     moves = ((first.log_std - params.policy.log_std), (later.log_std - params.policy.log_std))

@@ -16,7 +16,7 @@ from adaptax.algorithms.maesn import Latent, over_episodes
 from adaptax.names import registry
 from adaptax.ops.tasks import map_tasks
 from adaptax.run.train import Settings, train
-from adaptax.types import UNSEEN, UserError
+from adaptax.types import Birth, UserError
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -44,7 +44,7 @@ def test_a_latent_lasts_for_an_episode_and_comes_from_the_tasks_gaussian() -> No
         np.testing.assert_array_equal(episode, np.broadcast_to(episode[..., :1, :], episode.shape))
     drawn = noise[first]
     assert len(np.unique(drawn)) == drawn.size and abs(drawn.mean()) < 0.4 and 0.7 < drawn.std() < 1.3
-    for task, index in enumerate(np.asarray(trials.index)):  # before adaptation, the training task's own
+    for task, index in enumerate(np.asarray(trials.birth.index)):  # before adaptation, the training task's own
         mean, log_std = (np.asarray(x)[index] for x in state.params.latents)
         np.testing.assert_allclose(latent[task, 0], mean + np.exp(log_std) * noise[task, 0], rtol=1e-5)
     np.testing.assert_allclose(latent[:, 1], _moved(algorithm, state, trials), rtol=1e-4, atol=1e-5)
@@ -54,7 +54,7 @@ def _moved(algorithm: Any, state: Any, trials: Any) -> Any:
     """z of the second round from NumPy's version of the inner step: ∇ log N(z; μ, σ²) is ((z − μ)/σ², (z − μ)²/σ² − 1)
     for (μ, log σ)."""
     found = []
-    for task, index in enumerate(np.asarray(trials.index)):
+    for task, index in enumerate(np.asarray(trials.birth.index)):
         mean, log_std = (np.asarray(x, np.float64)[index] for x in state.params.latents)
         rollout = jax.tree.map(lambda x, t=task: x[t, 0], trials.rollouts)
         batch = algorithm._batch(rollout)
@@ -80,10 +80,10 @@ def test_the_weights_of_episodes_are_standardised_returns() -> None:
 
 def test_a_task_that_is_not_of_the_training_set_begins_at_the_prior() -> None:
     algorithm, state, _ = meta_batch()
-    adapted = algorithm.begin(state.params, jax.random.key(0), UNSEEN)
+    adapted = algorithm.begin(state.params, jax.random.key(0), Birth())
     np.testing.assert_array_equal(adapted.latent.mean, [0, 0])
     np.testing.assert_array_equal(adapted.latent.log_std, [0, 0])
-    known = algorithm.begin(state.params, jax.random.key(0), jnp.int32(69))
+    known = algorithm.begin(state.params, jax.random.key(0), Birth(jnp.int32(69)))
     np.testing.assert_array_equal(known.latent.mean, state.params.latents.mean[69])
 
 
@@ -92,7 +92,7 @@ def test_later_steps_are_shorter() -> None:
     algorithm, state, trials = meta_batch()
     rollout = jax.tree.map(lambda x: x[0, 0], trials.rollouts)
     adapt, moves = jax.jit(algorithm.adapt), []
-    adapted = algorithm.begin(state.params, jax.random.key(0), UNSEEN)
+    adapted = algorithm.begin(state.params, jax.random.key(0), Birth())
     for _ in range(4):
         again = adapted._replace(latent=Latent(jnp.zeros(2), jnp.zeros(2)))
         moves.append(adapt(state.params, again, rollout, jax.random.key(0)).latent.mean)
@@ -109,7 +109,7 @@ def test_gradient_and_hessian_against_central_differences(inner_steps: int) -> N
         state, rollouts = widened((state, trials.rollouts))
         batches = jax.jit(lambda r: map_tasks(lambda one: jax.lax.map(algorithm._batch, one), r))(rollouts)
         # What was stored is of single precision; the policy that acted is recomputed in double.
-        acted = jax.vmap(algorithm.adapted_policy, (None, 0, 0))(state.params, batches, trials.index)
+        acted = jax.vmap(algorithm.adapted_policy, (None, 0, 0))(state.params, batches, trials.birth.index)
         stored = batches.extras.distribution._replace(
             mean=batches.extras.distribution.mean.at[:, -1].set(acted.mean),
             log_std=batches.extras.distribution.log_std.at[:, -1].set(acted.log_std),
@@ -118,12 +118,12 @@ def test_gradient_and_hessian_against_central_differences(inner_steps: int) -> N
         flat, unravel = ravel_pytree(state.params)
 
         def mean(flat: Any, which: int) -> Any:
-            return jnp.mean(jax.vmap(algorithm.outer, (None, 0, 0))(unravel(flat), batches, trials.index)[which])
+            return jnp.mean(jax.vmap(algorithm.outer, (None, 0, 0))(unravel(flat), batches, trials.birth.index)[which])
 
         loss, divergence = jax.jit(lambda x: mean(x, 0)), jax.jit(jax.grad(lambda x: mean(x, 1)))
         slope = jax.jit(jax.grad(lambda x: mean(x, 0)))(flat)
         assert float(mean(flat, 1)) == pytest.approx(0, abs=1e-12) and np.abs(divergence(flat)).max() < 1e-10
-        product = jax.jit(lambda v: algorithm._hessian_times(state.params, (batches, trials.index), unravel(v)))
+        product = jax.jit(lambda v: algorithm._hessian_times(state.params, (batches, trials.birth.index), unravel(v)))
         width = 1e-5
         for direction in np.random.default_rng(0).normal(size=(4, flat.size)):
             numeric = (loss(flat + width * direction) - loss(flat - width * direction)) / (2 * width)
@@ -139,7 +139,7 @@ def test_the_outer_step_lowers_the_loss_within_the_trust_region() -> None:
     state, trials = collected(algorithm, benchmark, noise=0.1)
     after, metrics = jax.jit(algorithm.update)(state, trials, jax.random.key(0))
     assert metrics["rejected"] == 0 and metrics["improvement"] > 0 and 0 < metrics["divergence"] <= 0.01
-    met = np.unique(trials.index)
+    met = np.unique(trials.birth.index)
     moved = np.any(np.asarray(after.params.latents.mean != state.params.latents.mean), axis=1)
     np.testing.assert_array_equal(np.flatnonzero(moved), met)  # no other task's latents are touched
 
@@ -155,6 +155,6 @@ def test_bad_input_is_refused_before_compilation() -> None:
     with pytest.raises(UserError, match="inner-steps is -1"):
         make(inner_steps=-1)
     state = meta_batch()[1]
-    for index in (70, -3):
-        with pytest.raises(UserError, match=f"index is {index}; it must satisfy -2 ≤ index ≤ 69"):
-            algorithm.begin(state.params, jax.random.key(0), jnp.int32(index))
+    for index in (70, -2):
+        with pytest.raises(UserError, match=f"index is {index}; it must satisfy -1 ≤ index ≤ 69"):
+            algorithm.begin(state.params, jax.random.key(0), Birth(jnp.int32(index)))

@@ -101,9 +101,9 @@ def test_the_imitation_gradient_against_central_differences() -> None:
     state, trials = collected(algorithm, benchmark, noise=0.1)
     assert bool(state.params.imitating)
     visited = trials.rollouts.timestep.observation[:, 0].reshape(3, -1, 2)
-    ring = buffers.add_by_task(state.states, trials.index, visited)
+    ring = buffers.add_by_task(state.states, trials.birth.index, visited)
     keys = jax.random.split(jax.random.key(0), 3)
-    shown = jax.vmap(algorithm.demonstrate, (None, None, 0, 0))(state.params.experts, ring, trials.index, keys)
+    shown = jax.vmap(algorithm.demonstrate, (None, None, 0, 0))(state.params.experts, ring, trials.birth.index, keys)
     with jax.enable_x64(True):
         learned = (state.params.policy, state.params.step_sizes)
         learned, rollouts, shown = widened((learned, trials.rollouts, shown))

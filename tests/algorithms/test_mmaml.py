@@ -14,7 +14,7 @@ from algorithms.meta_batch import collected
 from adaptax.names import registry
 from adaptax.nets.film import Film, modulate, modulation_of, neutral
 from adaptax.nets.recurrent import gru
-from adaptax.types import UNSEEN, UserError
+from adaptax.types import Birth, UserError
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -32,7 +32,7 @@ def prepared(*fields: tuple[str, Any]) -> tuple[Any, Any, Any]:
 
 def lived(algorithm: Any, params: Any, trials: Any) -> list[Any]:
     """What the agent was before each round of the first task, and after the last."""
-    key, adapted = jax.random.key(0), [algorithm.begin(params, jax.random.key(0), UNSEEN)]
+    key, adapted = jax.random.key(0), [algorithm.begin(params, jax.random.key(0), Birth())]
     for r in range(algorithm.plan.rounds):
         rollout = jax.tree.map(lambda x, r=r: x[0, r], trials.rollouts)
         adapted.append(jax.jit(algorithm.adapt)(params, adapted[-1], rollout, key))

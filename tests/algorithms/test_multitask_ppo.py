@@ -12,7 +12,7 @@ import pytest
 from algorithms.meta_batch import collected
 
 from adaptax.names import registry
-from adaptax.types import UNSEEN, UserError
+from adaptax.types import Birth, UserError
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -29,7 +29,7 @@ def test_fine_tuning_is_adam_on_the_clipped_loss() -> None:
     state, trials = collected(algorithm, benchmark, noise=0.1)
     rollout = jax.tree.map(lambda x: x[0, 0], trials.rollouts)
     key = jax.random.key(0)
-    begun = algorithm.begin(state.params, key, UNSEEN)
+    begun = algorithm.begin(state.params, key, Birth())
     found = jax.jit(algorithm.adapt)(state.params, begun, rollout, key)
     batch, optimizer = algorithm._batch(rollout), optax.adam(0.02)
     policy, moments = state.params, optimizer.init(state.params)
@@ -44,7 +44,7 @@ def test_fine_tuning_is_adam_on_the_clipped_loss() -> None:
         policy = optax.apply_updates(policy, step)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), found.policy, policy)
     assert algorithm.loss(found.policy, batch)[0] < algorithm.loss(state.params, batch)[0] - 0.01
-    other = algorithm.begin(state.params, key, UNSEEN)  # on the next task everything begins again
+    other = algorithm.begin(state.params, key, Birth())  # on the next task everything begins again
     jax.tree.map(np.testing.assert_array_equal, other, begun)
 
 
@@ -52,7 +52,7 @@ def test_without_epochs_the_policy_stays() -> None:
     algorithm, benchmark = make(fine_tuning_epochs=0)
     state, trials = collected(algorithm, benchmark, noise=0.1)
     rollout = jax.tree.map(lambda x: x[0, 0], trials.rollouts)
-    begun = algorithm.begin(state.params, jax.random.key(0), UNSEEN)
+    begun = algorithm.begin(state.params, jax.random.key(0), Birth())
     found = algorithm.adapt(state.params, begun, rollout, jax.random.key(0))
     jax.tree.map(np.testing.assert_array_equal, found, begun)
     with pytest.raises(UserError, match="fine-tuning-epochs is -1"):

@@ -19,7 +19,7 @@ from adaptax.ops.epsilon_greedy import annealed
 from adaptax.run.evaluate import Protocol, evaluate
 from adaptax.run.iterate import begin, many, meta_iteration
 from adaptax.run.train import root_keys
-from adaptax.types import UNSEEN, TaskSet, UserError
+from adaptax.types import Birth, TaskSet, UserError
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -230,7 +230,7 @@ def test_fine_tuning_changes_only_the_copy(name: str) -> None:
     rollout, key = jax.tree.map(lambda x: x[0, 0], trials.rollouts), jax.random.key(2)
     before = jax.tree.map(np.array, state.params)
     born, adapt = (jax.jit(f) for f in (algorithm.begin, algorithm.adapt))
-    begun = born(state.params, key, UNSEEN)
+    begun = born(state.params, key, Birth())
     assert_same(begun.params, state.params)
     assert_same(begun.moments, jax.tree.map(np.zeros_like, state.moments))
     assert int(begun.own.added) == 0 and begun.own.capacity == 15
@@ -250,7 +250,7 @@ def test_fine_tuning_changes_only_the_copy(name: str) -> None:
     changed = [np.any(a != b) for a, b in zip(*map(jax.tree.leaves, (found.params, before)), strict=True)]
     assert all(changed)
     assert_same(state.params, before)
-    assert_same(born(state.params, key, UNSEEN), begun)  # on the next task everything begins again
+    assert_same(born(state.params, key, Birth()), begun)  # on the next task everything begins again
     later = adapt(state.params, found, rollout, key)
     assert int(later.own.added) == 2 * count  # a lifetime's rounds add up
 
@@ -258,7 +258,7 @@ def test_fine_tuning_changes_only_the_copy(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_without_steps_only_the_ring_changes(name: str) -> None:
     algorithm, (_, state, trials) = make(name, fine_tuning_steps=0), meta_batch(name)
-    begun = jax.jit(algorithm.begin)(state.params, jax.random.key(0), UNSEEN)
+    begun = jax.jit(algorithm.begin)(state.params, jax.random.key(0), Birth())
     rollout = jax.tree.map(lambda x: x[0, 0], trials.rollouts)
     found = jax.jit(algorithm.adapt)(state.params, begun, rollout, jax.random.key(0))
     still = (lambda p: p[:2]) if name == "multitask-dqn" else (lambda p: p)
@@ -276,7 +276,7 @@ def test_epsilon_falls_in_training_and_is_the_last_one_after_a_round() -> None:
         np.testing.assert_allclose(found.params.epsilon, expected, rtol=1e-6)
     for iteration, expected in ((5, 0.5), (10, 0.1), (300, 0.1)):
         np.testing.assert_allclose(annealed(0.9, 0.1, 10, jnp.int32(iteration)), expected, rtol=1e-6)
-    begun = jax.jit(algorithm.begin)(found.params, jax.random.key(0), UNSEEN)
+    begun = jax.jit(algorithm.begin)(found.params, jax.random.key(0), Birth())
     rollout = jax.tree.map(lambda x: x[0, 0], trials.rollouts)
     later = jax.jit(algorithm.adapt)(found.params, begun, rollout, jax.random.key(0))
     np.testing.assert_allclose([begun.params.epsilon, later.params.epsilon], [0.74, 0.1], rtol=1e-6)
@@ -295,7 +295,7 @@ def test_a_deterministic_policy_explores_with_noise_of_its_size() -> None:
     timestep = jax.tree.map(lambda x: x[0, 0, 0, 2], trials.rollouts.timestep)
     policy = jax.tree.map(lambda x: 0.1 * x, state.params.online.policy)  # away from the bounds
     params: Any = state.params._replace(online=state.params.online._replace(policy=policy))
-    begun = jax.jit(algorithm.begin)(params, jax.random.key(0), UNSEEN)
+    begun = jax.jit(algorithm.begin)(params, jax.random.key(0), Birth())
     act = jax.jit(jax.vmap(lambda key: algorithm.act(params, begun, (), timestep, key)[0].action))
     actions = act(jax.random.split(jax.random.key(5), 4000))
     np.testing.assert_allclose(actions.mean(0), algorithm.policy(policy, timestep.observation), atol=0.01)
@@ -369,7 +369,7 @@ def test_what_does_not_fit_is_refused_before_it_is_made() -> None:
     longer = jax.tree.map(
         lambda x: jnp.concatenate([x[0, 0]] * 2, axis=1), trials.rollouts._replace(last=(), memory=())
     )
-    begun = jax.jit(algorithm.begin)(state.params, jax.random.key(0), UNSEEN)
+    begun = jax.jit(algorithm.begin)(state.params, jax.random.key(0), Birth())
     with pytest.raises(UserError, match="fine-tuning-capacity is 15, and a round of this task has 20 transitions"):
         algorithm.adapt(state.params, begun, longer, jax.random.key(0))
 

@@ -19,7 +19,7 @@ from adaptax.run.collect import collect, streams_of
 from adaptax.run.evaluate import Protocol, evaluate
 from adaptax.run.iterate import begin, many, meta_iteration
 from adaptax.run.train import root_keys
-from adaptax.types import UNSEEN, TaskSet, UserError
+from adaptax.types import Birth, TaskSet, UserError, judged_birth
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -44,6 +44,8 @@ SMALL: dict[str, Any] = {
 # The reward is perceived sparse (and here nearly always 0), the one to learn from is dense.
 ON = registry.make_benchmark("sparse-navigation", {"horizon": 5})
 
+JUDGED = judged_birth(rounds=1)
+
 
 def make(**fields: Any) -> Any:
     return registry.make_algorithm("pearl", None, ON.spec, {**SMALL, **fields})
@@ -60,7 +62,7 @@ def sampled() -> tuple[Any, Any]:
     """Transitions [M, B] and contexts [M, C, I] after one update."""
     algorithm, state, trials = meta_batch()
     after, _ = jax.jit(algorithm.update)(state, trials, jax.random.key(0))
-    index = trials.index[jnp.array([0, 1, 2, 3, 0])]
+    index = trials.birth.index[jnp.array([0, 1, 2, 3, 0])]
     batch = buffers.sample_by_task(after.transitions, jax.random.key(1), index, 7)
     return batch, buffers.sample_by_task(after.contexts, jax.random.key(2), index, 9)
 
@@ -161,7 +163,8 @@ def test_the_losses_of_policy_and_value_by_hand() -> None:
 
 def test_the_rings_hold_what_they_should() -> None:
     algorithm, state, trials = meta_batch()
-    trials = trials._replace(index=jnp.asarray([6, 2, 6, 9], jnp.int32))
+    index = jnp.asarray([6, 2, 6, 9], jnp.int32)
+    trials = trials._replace(birth=trials.birth._replace(index=index))
     rewards = jnp.arange(trials.rollouts.reward.size, dtype=jnp.float32).reshape(trials.rollouts.reward.shape)
     trials = trials._replace(rollouts=trials.rollouts._replace(reward=rewards))
     update = jax.jit(algorithm.update)
@@ -206,8 +209,8 @@ def test_a_latent_lasts_an_episode() -> None:
     algorithm, state, trials = meta_batch()
     params, key = state.params, jax.random.key(0)
     rollouts = jax.tree.map(lambda x: x[0], trials.rollouts)
-    adapted = algorithm.begin(params, key, UNSEEN)
-    trained = algorithm.begin(params, key, jnp.int32(3))
+    adapted = algorithm.begin(params, key, JUDGED)
+    trained = algorithm.begin(params, key, Birth(jnp.int32(3)))
     assert bool(adapted.judged) and not bool(trained.judged)
     prior = algorithm.belief(adapted)
     np.testing.assert_array_equal((prior.mean, prior.log_std), 0)
@@ -263,8 +266,8 @@ def test_the_search_goes_on_until_a_reward() -> None:
     both = jax.tree.map(lambda x: x[0, 0], trials.rollouts)  # two episodes: enough for `exploration`
     silent = both._replace(reward=jnp.zeros_like(both.reward))
     rewarded = both._replace(reward=jnp.zeros_like(both.reward).at[1, 3].set(-0.1))
-    for index in (UNSEEN, jnp.int32(3)):
-        begun = algorithm.begin(params, key, index)
+    for birth in (JUDGED, Birth(jnp.int32(3))):
+        begun = algorithm.begin(params, key, birth)
         empty, found = (algorithm.adapt(params, begun, rollout, key) for rollout in (silent, rewarded))
         assert not bool(empty.rewarded) and bool(found.rewarded)
         np.testing.assert_array_equal(algorithm.belief(empty).mean, 0)

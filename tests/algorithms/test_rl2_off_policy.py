@@ -18,7 +18,7 @@ from adaptax.nets.trial_encoder import PastTrial, time_first
 from adaptax.run.evaluate import Protocol, evaluate
 from adaptax.run.iterate import begin, many, meta_iteration
 from adaptax.run.train import root_keys
-from adaptax.types import JUDGED, UNSEEN, Benchmark, Outcome, Spec, TaskDistribution, UserError
+from adaptax.types import Benchmark, Birth, Outcome, Spec, TaskDistribution, UserError, judged_birth
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -33,6 +33,8 @@ ON = {
     "rl2-sac": registry.make_benchmark("navigation", {"horizon": 3}),
 }
 DISCRETE, CONTINUOUS = ON["rl2-dqn"], ON["rl2-sac"]
+
+JUDGED = judged_birth(rounds=1)
 
 
 def make(name: str, **fields: Any) -> Any:
@@ -143,8 +145,8 @@ def test_the_chance_of_a_random_action_falls_linearly() -> None:
         found.append(float(state.params.epsilon))
     np.testing.assert_allclose(found, [0.7, 0.5, 0.3, 0.1, 0.1, 0.1], rtol=1e-6)
     np.testing.assert_allclose(algorithm._epsilon(jnp.int32(0)), 0.9, rtol=1e-6)
-    for index, expected in ((UNSEEN, 0.1), (3, 0.1), (JUDGED, 0.02)):
-        chance = algorithm.begin(state.params, jax.random.key(0), jnp.int32(index))
+    for birth, expected in ((Birth(), 0.1), (Birth(jnp.int32(3)), 0.1), (JUDGED, 0.02)):
+        chance = algorithm.begin(state.params, jax.random.key(0), birth)
         np.testing.assert_allclose(chance, expected, rtol=1e-6)
 
 
@@ -242,13 +244,13 @@ def test_actions_are_drawn_in_training_and_the_mean_is_taken_when_judged() -> No
 
     act = jax.jit(jax.vmap(lambda mean, key: algorithm.act(params, mean, memory, told, key)[0].action, (None, 0)))
 
-    def actions(index: Any) -> np.ndarray:
-        adapted = algorithm.begin(params, jax.random.key(0), index)
+    def actions(birth: Birth) -> np.ndarray:
+        adapted = algorithm.begin(params, jax.random.key(0), birth)
         return np.asarray(act(adapted, jax.random.split(jax.random.key(5), 50)))
 
     np.testing.assert_allclose(actions(JUDGED), np.broadcast_to(mean, (50, 2)), atol=1e-6)
-    for index in (UNSEEN, jnp.int32(0)):
-        assert (actions(index).std(axis=0) > 0.01).all()
+    for birth in (Birth(), Birth(jnp.int32(0))):
+        assert (actions(birth).std(axis=0) > 0.01).all()
     drawing = replace(algorithm, judged_by_mean=False)
     assert algorithm.begin(params, jax.random.key(0), JUDGED) and not drawing.begin(params, jax.random.key(0), JUDGED)
 

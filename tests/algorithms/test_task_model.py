@@ -14,7 +14,7 @@ from jax.flatten_util import ravel_pytree
 
 from adaptax.algorithms.task_model import TaskModel
 from adaptax.names import registry
-from adaptax.types import UNSEEN, UserError
+from adaptax.types import Birth, UserError
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -75,11 +75,11 @@ def test_without_predictions_it_takes_the_step_of_maml() -> None:
     @jax.jit
     def both(params: Any) -> Any:
         key = jax.random.key(0)
-        started = algorithm.adapt(params, algorithm.begin(params, key, UNSEEN), probe, key)
+        started = algorithm.adapt(params, algorithm.begin(params, key, Birth()), probe, key)
         found = algorithm.adapt(params, started, acted, key)
         step_sizes = jax.tree.map(lambda p: jnp.full_like(p, algorithm.step_size), params.policy)
         theirs = maml.init(key).params._replace(policy=params.policy, step_sizes=step_sizes)
-        expected = maml.adapt(theirs, maml.begin(theirs, key, UNSEEN), acted, key)
+        expected = maml.adapt(theirs, maml.begin(theirs, key, Birth()), acted, key)
         return started.policy, found.policy, expected.policy
 
     started, found, expected = both(params)

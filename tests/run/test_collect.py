@@ -87,8 +87,8 @@ class Counting:
 
     plan: Plan = field(default=Plan(6, 3, 2, 7, lifetime=3))
 
-    def begin(self, params: Any, key: Any, index: Any) -> Adapted:
-        return Adapted(index, jnp.asarray(params, jnp.int32), jax.random.bits(key))
+    def begin(self, params: Any, key: Any, birth: Any) -> Adapted:
+        return Adapted(birth.index, jnp.asarray(params, jnp.int32), jax.random.bits(key))
 
     def start(self, params: Any) -> Any:
         return jnp.int32(5)
@@ -224,7 +224,7 @@ def test_types_of_what_is_collected() -> None:
     assert trials.rollouts.reward.dtype == jnp.float32 and trials.rollouts.timestep.reward.dtype == jnp.float32
     for flag in ("terminated", "truncated", "success"):
         assert getattr(trials.rollouts, flag).dtype == bool
-    np.testing.assert_array_equal(trials.index, [-1] * 6)
+    np.testing.assert_array_equal(trials.birth.index, [-1] * 6)
     np.testing.assert_array_equal(trials.age, [0] * 6)
     np.testing.assert_array_equal(trials.rollouts.shaped, trials.rollouts.reward)  # there is no other one
 
@@ -237,22 +237,22 @@ def test_an_agent_is_told_which_training_task_it_begins() -> None:
     trials = collect(Counting(), streams, tasks, plan, jnp.float32(1.0), None, jax.random.key(0))[0]
     # The environment starts from the task's `start`, here its index.
     np.testing.assert_array_equal(trials.start.index, trials.rollouts.timestep.observation.count[:, 0, 0, 0])
-    np.testing.assert_array_equal(trials.start.index, trials.index)
-    assert len(set(trials.index.tolist())) > 1
+    np.testing.assert_array_equal(trials.start.index, trials.birth.index)
+    assert len(set(trials.birth.index.tolist())) > 1
 
 
 def test_the_trial_can_be_replayed() -> None:
     """`birth` is the key that `begin` got and `keys[r]` the one that `adapt` got after round r."""
     trials = run(Plan(6, 3, 2, 7, lifetime=3), None, jax.random.key(0))[0]
     agent = Counting()
-    adapted = jax.vmap(agent.begin, (None, 0, 0))(jnp.float32(1.0), trials.birth, trials.index)
+    adapted = jax.vmap(agent.begin, (None, 0, 0))(jnp.float32(1.0), trials.birth_key, trials.birth)
     jax.tree.map(np.testing.assert_array_equal, adapted, trials.start)
     for r in range(3):
         rollout = jax.tree.map(lambda x, r=r: x[:, r], trials.rollouts)
         here = jax.tree.map(lambda x: x[:, 0, 0], rollout.decision.extras.adapted)
         jax.tree.map(np.testing.assert_array_equal, adapted, here)
         adapted = jax.vmap(agent.adapt, (None, 0, 0, 0))(None, adapted, rollout, trials.keys[:, r])
-    assert len(set(bits(trials.keys).ravel()) | set(bits(trials.birth))) == 18 + 6
+    assert len(set(bits(trials.keys).ravel()) | set(bits(trials.birth_key))) == 18 + 6
 
 
 def test_every_draw_has_a_key_of_its_own() -> None:
@@ -301,7 +301,7 @@ def test_lives_go_on_and_are_renewed_on_fresh_tasks(restart: bool) -> None:
     ages = np.array([0, 2, 4, 0, 2, 4])
     np.testing.assert_array_equal(lives.age, ages)
     slow = [SlowLife(task_at(lives.task, n), 2, bonus=1) for n in range(6)]
-    births = bits(lives.birth)
+    births = bits(lives.birth_key)
     for window in range(5):
         trials, lives, tasks = run(plan, lives, jax.random.key(window))
         renewed = ages >= 6
@@ -313,8 +313,8 @@ def test_lives_go_on_and_are_renewed_on_fresh_tasks(restart: bool) -> None:
         np.testing.assert_array_equal(trials.start.bonus, [life.bonus for life in slow])
         assert_as_slow([[life.round(plan) for _ in range(2)] for life in slow], table(trials.rollouts))
         # A life that goes on keeps its birth; after the last round too, it adapts.
-        np.testing.assert_array_equal(bits(trials.birth) == births, ~renewed)
-        births = bits(trials.birth)
+        np.testing.assert_array_equal(bits(trials.birth_key) == births, ~renewed)
+        births = bits(trials.birth_key)
         np.testing.assert_array_equal(lives.adapted.bonus, [life.bonus for life in slow])
         np.testing.assert_array_equal(lives.adapted.bits, bits(trials.keys[:, -1]))
         ages = ages + 2

@@ -14,7 +14,7 @@ import pytest
 from adaptax.names import registry
 from adaptax.run import evaluate as module
 from adaptax.run.evaluate import Evaluation, Protocol, evaluate, protocol_of
-from adaptax.types import JUDGED, Benchmark, Decision, Outcome, Plan, Spec, TaskDistribution, TaskSet, UserError
+from adaptax.types import Benchmark, Decision, Outcome, Plan, Spec, TaskDistribution, TaskSet, UserError
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -47,7 +47,7 @@ class Till:
 class Adapts:
     """Acts by the number of rounds it has lived, times ten; within a stream it changes nothing."""
 
-    def begin(self, params: Any, key: Any, index: Any) -> Any:
+    def begin(self, params: Any, key: Any, birth: Any) -> Any:
         return jnp.int32(0)
 
     def start(self, params: Any) -> Any:
@@ -116,19 +116,19 @@ def test_an_informed_strategy_is_given_each_task() -> None:
 
 
 @dataclass(frozen=True)
-class ActsByIndex(Adapts):
-    """Acts by the index that `begin` was given."""
+class ActsByBirth(Adapts):
+    """Acts by what `begin` was told."""
 
-    def begin(self, params: Any, key: Any, index: Any) -> Any:
-        return 100 + index
+    def begin(self, params: Any, key: Any, birth: Any) -> Any:
+        return jnp.where(birth.judged, 100 + 10 * birth.rounds, 0) + birth.index
 
 
 def test_a_judged_agent_is_told_so() -> None:
-    """Not −1, which training tasks have that are drawn afresh, nor the place in a finite split."""
+    """And of no place in a finite split, and how many rounds it will live."""
     for split in (SET, DRAWN):
-        result = judge(ActsByIndex(), split, Protocol(tasks=3))
+        result = judge(ActsByBirth(), split, Protocol(tasks=3))
         steps = np.minimum(result.tasks.length, HORIZON)
-        np.testing.assert_allclose(result.returns[:, 0, 0, 0], (result.tasks.value + 100 + JUDGED) * steps, rtol=1e-5)
+        np.testing.assert_allclose(result.returns[:, 0, 0, 0], (result.tasks.value + 100 + 10 - 1) * steps, rtol=1e-5)
 
 
 def test_a_finite_split_is_gone_through_in_its_order_and_again() -> None:

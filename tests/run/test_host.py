@@ -36,7 +36,7 @@ def benchmark() -> Benchmark:
 class Tilted:
     """Pushes against the tilt half of the time, with it otherwise: poles fall, but not at once."""
 
-    def begin(self, params: Any, key: Any, index: Any) -> Any:
+    def begin(self, params: Any, key: Any, birth: Any) -> Any:
         return ()
 
     def start(self, params: Any) -> Any:

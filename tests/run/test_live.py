@@ -123,8 +123,8 @@ class HostedFuse(Hosted):
 class Recalls:
     """Acts at random, counts its steps, and takes the last rollout for what it has adapted to."""
 
-    def begin(self, params: Any, key: Any, index: Any) -> Any:
-        return jax.random.key_data(key), index
+    def begin(self, params: Any, key: Any, birth: Any) -> Any:
+        return jax.random.key_data(key), birth
 
     def start(self, params: Any) -> Any:
         return jnp.zeros((), jnp.int32)

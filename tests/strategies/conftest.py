@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from adaptax.types import UNSEEN, Benchmark, Timestep
+from adaptax.types import Benchmark, Birth, Timestep
 
 
 def lifetime_returns(
@@ -33,7 +33,7 @@ def lifetime_returns(
     def play(task: Any, key: Any) -> Any:
         key_reset, key_begin, key_steps = jax.random.split(key, 3)
         params = task if strategy.informed else ()
-        adapted = strategy.begin(params, key_begin, UNSEEN)
+        adapted = strategy.begin(params, key_begin, Birth())
         state, observation = environment.reset(task, key_reset)
         sample = benchmark.spec.action_space.sample()
         action = jnp.zeros(np.shape(sample), np.asarray(sample).dtype)

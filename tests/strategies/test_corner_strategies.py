@@ -12,7 +12,7 @@ import pytest
 
 from adaptax.envs.corner import CORNERS, CornerTask, corner, momentum_corner
 from adaptax.strategies.corner import STRATEGIES
-from adaptax.types import UNSEEN, Benchmark, Timestep, UserError
+from adaptax.types import Benchmark, Birth, Timestep, UserError
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -22,7 +22,7 @@ Play = Callable[..., np.ndarray]
 def alone(benchmark: Benchmark, name: str, goal: Any, start: Any) -> tuple[np.ndarray, np.ndarray]:
     """Observations and rewards of one episode from a given state."""
     strategy, task = STRATEGIES[name](benchmark.spec), CornerTask(jnp.asarray(goal, jnp.float32))
-    adapted = strategy.begin(task, jax.random.key(0), UNSEEN)
+    adapted = strategy.begin(task, jax.random.key(0), Birth())
 
     def step(state: Any, key: Any) -> Any:
         timestep = Timestep(state, jnp.zeros(2, jnp.float32), jnp.float32(0), jnp.asarray(False))

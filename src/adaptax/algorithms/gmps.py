@@ -37,7 +37,8 @@ from .. import buffers
 from ..nets.policy import Policy, PolicyParams
 from ..ops import baseline, distributions, inner, policy_losses
 from ..ops.tasks import check_index, map_tasks, mean_gradient
-from ..types import Array, Decision, Key, Memory, Metrics, Plan, Rollout, Spec, Timestep, Trial, UserError, check_range
+from ..ranges import check_range
+from ..types import Array, Birth, Decision, Key, Memory, Metrics, Plan, Rollout, Spec, Timestep, Trial, UserError
 
 
 class GMPSParams(NamedTuple):
@@ -168,11 +169,12 @@ class GMPS:
 
     # --- how the agent faces one task ---
 
-    def begin(self, params: GMPSParams, key: Key, index: Array) -> GMPSAdapted:
+    def begin(self, params: GMPSParams, key: Key, birth: Birth) -> GMPSAdapted:
         """θ; in the experts' phase the expert, where the task is a training task."""
-        check_index(index, self.spec.training_tasks)
-        expert = jnp.logical_and(jnp.logical_not(params.imitating), index >= 0)
-        policy = jax.tree.map(lambda e, p: jnp.where(expert, e, p), self.expert(params.experts, index), params.policy)
+        check_index(birth.index, self.spec.training_tasks)
+        expert = jnp.logical_and(jnp.logical_not(params.imitating), birth.index >= 0)
+        own = self.expert(params.experts, birth.index)
+        policy = jax.tree.map(lambda e, p: jnp.where(expert, e, p), own, params.policy)
         return GMPSAdapted(policy, expert, jnp.zeros((), jnp.int32))
 
     def start(self, params: GMPSParams) -> Memory:
@@ -230,14 +232,16 @@ class GMPS:
     def update(self, state: GMPSState, trials: Trial, key: Key) -> tuple[GMPSState, Metrics]:
         batches = map_tasks(lambda trial: jax.lax.map(self._batch, trial.rollouts), trials)
         imitating = state.params.imitating
-        visited = batches.observation[:, -1].reshape(len(trials.index), -1, batches.observation.shape[-1])
+        visited = batches.observation[:, -1].reshape(len(trials.birth.index), -1, batches.observation.shape[-1])
         ring = jax.lax.cond(
             jnp.logical_or(self.relabel, jnp.logical_not(imitating)),
-            lambda: buffers.add_by_task(state.states, trials.index, visited),
+            lambda: buffers.add_by_task(state.states, trials.birth.index, visited),
             lambda: state.states,
         )
         state = state._replace(states=ring, iteration=state.iteration + 1)
-        state, metrics = jax.lax.cond(imitating, self.imitate, self.train_experts, state, batches, trials.index, key)
+        state, metrics = jax.lax.cond(
+            imitating, self.imitate, self.train_experts, state, batches, trials.birth.index, key
+        )
         over = state.iteration >= self.expert_iterations
         return state._replace(params=state.params._replace(imitating=over)), metrics
 

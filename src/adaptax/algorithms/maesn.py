@@ -34,7 +34,8 @@ from ..nets.policy import Policy, PolicyParams
 from ..ops import baseline, chance, policy_losses, trust_region
 from ..ops.distributions import DiagonalGaussian, Distribution
 from ..ops.tasks import check_index, map_tasks, mean_gradient, mean_over_tasks
-from ..types import Array, Decision, Key, Memory, Metrics, Plan, Rollout, Spec, Timestep, Trial, UserError, check_range
+from ..ranges import check_range
+from ..types import Array, Birth, Decision, Key, Memory, Metrics, Plan, Rollout, Spec, Timestep, Trial, UserError
 
 
 class Latent(NamedTuple):
@@ -157,9 +158,9 @@ class MAESN:
 
     # --- how the agent faces one task ---
 
-    def begin(self, params: MAESNParams, key: Key, index: Array) -> Adapted:
-        check_index(index, self.spec.training_tasks)
-        return Adapted(self._latent_of(params, index), jnp.zeros((), jnp.int32))
+    def begin(self, params: MAESNParams, key: Key, birth: Birth) -> Adapted:
+        check_index(birth.index, self.spec.training_tasks)
+        return Adapted(self._latent_of(params, birth.index), jnp.zeros((), jnp.int32))
 
     def _latent_of(self, params: MAESNParams, index: Array) -> Latent:
         """(μ_i, log σ_i) of a training task, and those of the prior N(0, I) for any other."""
@@ -213,7 +214,7 @@ class MAESN:
 
     def update(self, state: MAESNState, trials: Trial, key: Key) -> tuple[MAESNState, Metrics]:
         batches = map_tasks(lambda trial: jax.lax.map(self._batch, trial.rollouts), trials)
-        tasks, params = (batches, trials.index), state.params
+        tasks, params = (batches, trials.birth.index), state.params
 
         def evaluate(params: MAESNParams) -> tuple[Array, Array]:
             return mean_over_tasks(lambda *task: self.outer(params, *task)[:2], *tasks)

@@ -28,20 +28,8 @@ import optax
 from ..nets.policy import Policy, PolicyParams, only_head
 from ..ops import baseline, inner, policy_losses
 from ..ops.tasks import map_tasks, mean_gradient
-from ..types import (
-    Array,
-    Decision,
-    Key,
-    Memory,
-    Metrics,
-    Params,
-    Plan,
-    Rollout,
-    Spec,
-    Timestep,
-    Trial,
-    check_range,
-)
+from ..ranges import check_range
+from ..types import Array, Birth, Decision, Key, Memory, Metrics, Params, Plan, Rollout, Spec, Timestep, Trial
 
 
 class MAMLParams(NamedTuple):
@@ -145,7 +133,7 @@ class MAML:
 
     # --- how the agent faces one task ---
 
-    def begin(self, params: MAMLParams, key: Key, index: Array) -> MAMLAdapted:
+    def begin(self, params: MAMLParams, key: Key, birth: Birth) -> MAMLAdapted:
         return MAMLAdapted(params.policy, jnp.zeros((), jnp.int32))
 
     def start(self, params: MAMLParams) -> Memory:

@@ -35,7 +35,8 @@ from ..nets.policy import Policy, PolicyParams, only_body, only_context, only_he
 from ..ops import baseline, inner, policy_losses, returns, trust_region
 from ..ops.distributions import Distribution
 from ..ops.tasks import map_tasks, mean_gradient, mean_over_tasks
-from ..types import Array, Decision, Key, Memory, Metrics, Plan, Rollout, Spec, Timestep, Trial, UserError, check_range
+from ..ranges import check_range
+from ..types import Array, Birth, Decision, Key, Memory, Metrics, Plan, Rollout, Spec, Timestep, Trial, UserError
 
 
 class Adapted(NamedTuple):
@@ -143,7 +144,7 @@ class MAMLTRPO:
 
     # --- how the agent faces one task ---
 
-    def begin(self, params: PolicyParams, key: Key, index: Array) -> Adapted:
+    def begin(self, params: PolicyParams, key: Key, birth: Birth) -> Adapted:
         return Adapted(params, jnp.zeros((), jnp.int32))
 
     def start(self, params: PolicyParams) -> Memory:

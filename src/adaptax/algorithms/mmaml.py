@@ -43,7 +43,8 @@ from ..nets.policy import Policy, PolicyParams
 from ..nets.recurrent import gru
 from ..ops import baseline, distributions, inner, policy_losses
 from ..ops.tasks import map_tasks
-from ..types import Array, Decision, Key, Memory, Metrics, Params, Plan, Rollout, Spec, Timestep, Trial, check_range
+from ..ranges import check_range
+from ..types import Array, Birth, Decision, Key, Memory, Metrics, Params, Plan, Rollout, Spec, Timestep, Trial
 
 
 class MMAMLParams(NamedTuple):
@@ -173,7 +174,7 @@ class MMAML:
 
     # --- how the agent faces one task ---
 
-    def begin(self, params: MMAMLParams, key: Key, index: Array) -> Adapted:
+    def begin(self, params: MMAMLParams, key: Key, birth: Birth) -> Adapted:
         return self._acting(Modulated(params.policy, neutral(params.policy)), jnp.zeros((), jnp.int32))
 
     def start(self, params: MMAMLParams) -> Memory:

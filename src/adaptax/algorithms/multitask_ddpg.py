@@ -29,8 +29,9 @@ from ..ops import chance, distributions, squashed
 from ..ops.averaging import polyak
 from ..ops.temporal_difference import smoothed_action, soft_target
 from ..ops.transitions import Transition
+from ..ranges import check_range
 from ..replay import Adapted, ReplayState, descend
-from ..types import Array, Decision, Key, Memory, Metrics, Params, Plan, Rollout, Spec, Timestep, Trial, check_range
+from ..types import Array, Birth, Decision, Key, Memory, Metrics, Params, Plan, Rollout, Spec, Timestep, Trial
 
 DELAY = 2  # gradient steps of twin critics for one of the policy
 
@@ -111,7 +112,7 @@ class MultitaskDDPG:
 
     # --- how the agent faces one task ---
 
-    def begin(self, params: DDPGParams, key: Key, index: Array) -> Adapted:
+    def begin(self, params: DDPGParams, key: Key, birth: Birth) -> Adapted:
         return replay.begin(self, params)
 
     def start(self, params: DDPGParams) -> Memory:

@@ -33,9 +33,11 @@ from ..ops.averaging import polyak
 from ..ops.epsilon_greedy import annealed, epsilon_greedy
 from ..ops.temporal_difference import dueling, q_learning_target
 from ..ops.transitions import Transition
+from ..ranges import check_range
 from ..replay import Adapted, ReplayState, descend
 from ..types import (
     Array,
+    Birth,
     Decision,
     Key,
     Memory,
@@ -47,7 +49,6 @@ from ..types import (
     Timestep,
     Trial,
     UserError,
-    check_range,
 )
 
 
@@ -121,7 +122,7 @@ class MultitaskDQN:
 
     # --- how the agent faces one task ---
 
-    def begin(self, params: DQNParams, key: Key, index: Array) -> Adapted:
+    def begin(self, params: DQNParams, key: Key, birth: Birth) -> Adapted:
         return replay.begin(self, params)
 
     def start(self, params: DQNParams) -> Memory:

@@ -22,7 +22,8 @@ import optax
 from ..nets.policy import Policy, PolicyParams
 from ..ops import baseline, policy_losses
 from ..ops.tasks import map_tasks, mean_gradient
-from ..types import Array, Decision, Key, Memory, Metrics, Plan, Rollout, Spec, Timestep, Trial, check_range
+from ..ranges import check_range
+from ..types import Array, Birth, Decision, Key, Memory, Metrics, Plan, Rollout, Spec, Timestep, Trial
 
 
 class Adapted(NamedTuple):
@@ -115,7 +116,7 @@ class MultitaskPPO:
 
     # --- how the agent faces one task ---
 
-    def begin(self, params: PolicyParams, key: Key, index: Array) -> Adapted:
+    def begin(self, params: PolicyParams, key: Key, birth: Birth) -> Adapted:
         return Adapted(params, self._optimizer(self.fine_tuning_rate).init(params))
 
     def start(self, params: PolicyParams) -> Memory:

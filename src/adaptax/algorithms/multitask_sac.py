@@ -29,8 +29,9 @@ from ..ops import distributions, squashed
 from ..ops.averaging import polyak
 from ..ops.temporal_difference import soft_target, temperature_loss
 from ..ops.transitions import Transition
+from ..ranges import check_range
 from ..replay import Adapted, ReplayState, descend
-from ..types import Array, Decision, Key, Memory, Metrics, Params, Plan, Rollout, Spec, Timestep, Trial, check_range
+from ..types import Array, Birth, Decision, Key, Memory, Metrics, Params, Plan, Rollout, Spec, Timestep, Trial
 
 
 class SACParams(NamedTuple):
@@ -96,7 +97,7 @@ class MultitaskSAC:
 
     # --- how the agent faces one task ---
 
-    def begin(self, params: SACParams, key: Key, index: Array) -> Adapted:
+    def begin(self, params: SACParams, key: Key, birth: Birth) -> Adapted:
         return replay.begin(self, params)
 
     def start(self, params: SACParams) -> Memory:

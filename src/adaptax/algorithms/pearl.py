@@ -19,9 +19,8 @@ what the policy would see. Soft actor-critic learns from `Rollout.shaped`; conte
 
 In the words of the protocol: `begin` gives no factors, `act` draws z when an episode starts and remembers it, `adapt`
 multiplies the factors of a round in; two sums hold the product. Until `exploration` episodes are over, and with
-`explore_until_rewarded` until a reward came, z is drawn from the prior. A task that is not of the training set (index
-−1: every evaluation) is met with the policy's mean action, if `judged_by_mean`; before z is drawn from the belief only
-if `explore_by_mean`, too.
+`explore_until_rewarded` until a reward came, z is drawn from the prior. When it is judged the agent takes the policy's
+mean action, if `judged_by_mean`; before z is drawn from the belief only if `explore_by_mean`, too.
 
 Differences from the authors' code: when collecting, the belief is that of all transitions of the trial so far, not of a
 sample of them; the rings begin empty, without data of every task, and meta-batches hold tasks that have data; hidden
@@ -45,7 +44,8 @@ from ..ops.distributions import DiagonalGaussian
 from ..ops.gaussian_product import GaussianProduct, no_factors
 from ..ops.tasks import mean_gradient
 from ..ops.transitions import Transition, transitions
-from ..types import Array, Decision, Key, Metrics, Params, Plan, Rollout, Spec, Timestep, Trial, UserError, check_range
+from ..ranges import check_range
+from ..types import Array, Birth, Decision, Key, Metrics, Params, Plan, Rollout, Spec, Timestep, Trial, UserError
 
 
 class PEARLParams(NamedTuple):
@@ -182,9 +182,9 @@ class PEARL:
 
     # --- how the agent faces one task ---
 
-    def begin(self, params: PEARLParams, key: Key, index: Array) -> PEARLAdapted:
+    def begin(self, params: PEARLParams, key: Key, birth: Birth) -> PEARLAdapted:
         none = jnp.zeros((), jnp.int32)
-        return PEARLAdapted(no_factors(self.latent), none, jnp.zeros((), bool), jnp.asarray(index < 0))
+        return PEARLAdapted(no_factors(self.latent), none, jnp.zeros((), bool), jnp.asarray(birth.judged))
 
     def start(self, params: PEARLParams) -> Array:
         return jnp.zeros((self.latent,), jnp.float32)
@@ -267,9 +267,9 @@ class PEARL:
             return x.reshape(x.shape[0], -1, *x.shape[4:])
 
         held = jax.tree.map(flat, self._transitions(trials.rollouts))
-        transitions = buffers.add_by_task(state.transitions, trials.index, held)
+        transitions = buffers.add_by_task(state.transitions, trials.birth.index, held)
         read = flat(self._read(trials.rollouts)[:, : self.context_rounds or None])
-        contexts = buffers.add_by_task(state.contexts, trials.index, read, clear=True)
+        contexts = buffers.add_by_task(state.contexts, trials.birth.index, read, clear=True)
 
         def improve(learned: Learned, key: Key) -> tuple[Learned, Metrics]:
             return self.gradient_step(learned, transitions, contexts, key)

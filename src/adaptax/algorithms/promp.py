@@ -29,7 +29,8 @@ from ..nets.policy import Policy, PolicyParams
 from ..ops import baseline, inner, policy_losses
 from ..ops.distributions import Distribution
 from ..ops.tasks import map_tasks, mean_gradient
-from ..types import Array, Decision, Key, Memory, Metrics, Plan, Rollout, Spec, Timestep, Trial, check_range
+from ..ranges import check_range
+from ..types import Array, Birth, Decision, Key, Memory, Metrics, Plan, Rollout, Spec, Timestep, Trial
 
 
 class Adapted(NamedTuple):
@@ -120,7 +121,7 @@ class ProMP:
 
     # --- how the agent faces one task ---
 
-    def begin(self, params: PolicyParams, key: Key, index: Array) -> Adapted:
+    def begin(self, params: PolicyParams, key: Key, birth: Birth) -> Adapted:
         return Adapted(params)
 
     def start(self, params: PolicyParams) -> Memory:

@@ -25,7 +25,8 @@ import optax
 from ..nets.policy import Policy, PolicyParams
 from ..ops import baseline, policy_losses
 from ..ops.tasks import map_tasks
-from ..types import Array, Decision, Key, Memory, Metrics, Plan, Rollout, Spec, Timestep, Trial, check_range
+from ..ranges import check_range
+from ..types import Array, Birth, Decision, Key, Memory, Metrics, Plan, Rollout, Spec, Timestep, Trial
 
 
 class Adapted(NamedTuple):
@@ -103,7 +104,7 @@ class Reptile:
 
     # --- how the agent faces one task ---
 
-    def begin(self, params: PolicyParams, key: Key, index: Array) -> Adapted:
+    def begin(self, params: PolicyParams, key: Key, birth: Birth) -> Adapted:
         return Adapted(params, self._optimizer.init(params))
 
     def start(self, params: PolicyParams) -> Memory:
@@ -149,7 +150,9 @@ class Reptile:
         def step(adapted: Adapted, seen: tuple[Rollout, Key]) -> tuple[Adapted, PolicyParams]:
             return self.adapt(params, adapted, *seen), adapted.policy
 
-        adapted, acted = jax.lax.scan(step, self.begin(params, trial.birth, trial.index), (trial.rollouts, trial.keys))
+        adapted, acted = jax.lax.scan(
+            step, self.begin(params, trial.birth_key, trial.birth), (trial.rollouts, trial.keys)
+        )
         acted, last = jax.tree.map(lambda x: x[-1], (acted, trial.rollouts))
         observation = self._policy.observe(last.timestep.observation)
         logs = self._policy.distribution(acted, observation).log_probability(last.decision.action)

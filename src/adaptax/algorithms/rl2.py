@@ -26,20 +26,8 @@ from ..nets.mlp import Layer
 from ..nets.network import uniform_weights
 from ..nets.trial_encoder import TrialEncoder, TrialMemory
 from ..ops import distributions, minibatches, policy_losses, returns
-from ..types import (
-    Adapted,
-    Array,
-    Decision,
-    Key,
-    Metrics,
-    Params,
-    Plan,
-    Rollout,
-    Spec,
-    Timestep,
-    Trial,
-    check_range,
-)
+from ..ranges import check_range
+from ..types import Adapted, Array, Birth, Decision, Key, Metrics, Params, Plan, Rollout, Spec, Timestep, Trial
 
 
 class RL2Params(NamedTuple):
@@ -150,7 +138,7 @@ class RL2:
 
     # --- how the agent faces one task ---
 
-    def begin(self, params: RL2Params, key: Key, index: Array) -> Adapted:
+    def begin(self, params: RL2Params, key: Key, birth: Birth) -> Adapted:
         return ()
 
     def start(self, params: RL2Params) -> TrialMemory:

@@ -32,10 +32,11 @@ from ..ops import distributions, returns
 from ..ops.averaging import polyak
 from ..ops.epsilon_greedy import annealed, epsilon_greedy
 from ..ops.temporal_difference import dueling, q_learning_target
+from ..ranges import check_range
 from ..types import (
-    JUDGED,
     Adapted,
     Array,
+    Birth,
     Decision,
     Key,
     Metrics,
@@ -46,7 +47,6 @@ from ..types import (
     Timestep,
     Trial,
     UserError,
-    check_range,
 )
 
 
@@ -166,9 +166,9 @@ class RL2DQN:
 
     # --- how the agent faces one task ---
 
-    def begin(self, params: RL2DQNParams, key: Key, index: Array) -> Array:
+    def begin(self, params: RL2DQNParams, key: Key, birth: Birth) -> Array:
         """The chance of a random action."""
-        return jnp.where(index == JUDGED, jnp.float32(self.judged_epsilon), params.epsilon)
+        return jnp.where(birth.judged, jnp.float32(self.judged_epsilon), params.epsilon)
 
     def start(self, params: RL2DQNParams) -> TrialMemory:
         return self._encoder.start(params.values.recurrence)

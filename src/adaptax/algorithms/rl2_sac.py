@@ -33,10 +33,11 @@ from ..nets.trial_encoder import PastTrial, TrialEncoder, TrialMemory, time_firs
 from ..ops import returns, squashed
 from ..ops.averaging import polyak
 from ..ops.temporal_difference import soft_target, temperature_loss
+from ..ranges import check_range
 from ..types import (
-    JUDGED,
     Adapted,
     Array,
+    Birth,
     Decision,
     Key,
     Metrics,
@@ -47,7 +48,6 @@ from ..types import (
     Timestep,
     Trial,
     UserError,
-    check_range,
 )
 
 
@@ -166,9 +166,9 @@ class RL2SAC:
 
     # --- how the agent faces one task ---
 
-    def begin(self, params: RL2SACParams, key: Key, index: Array) -> Array:
+    def begin(self, params: RL2SACParams, key: Key, birth: Birth) -> Array:
         """Whether the agent takes its mean action."""
-        return jnp.logical_and(index == JUDGED, self.judged_by_mean)
+        return jnp.logical_and(birth.judged, self.judged_by_mean)
 
     def start(self, params: RL2SACParams) -> TrialMemory:
         return self._encoder.start(params.recurrence)

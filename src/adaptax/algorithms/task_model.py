@@ -38,7 +38,8 @@ from ..nets.policy import Policy, PolicyParams
 from ..ops import baseline, distributions, inner, policy_losses
 from ..ops.returns import standardize, steps_since
 from ..ops.tasks import map_tasks, mean_gradient
-from ..types import Array, Decision, Key, Memory, Metrics, Params, Plan, Rollout, Spec, Timestep, Trial, check_range
+from ..ranges import check_range
+from ..types import Array, Birth, Decision, Key, Memory, Metrics, Params, Plan, Rollout, Spec, Timestep, Trial
 
 
 class TaskModelParams(NamedTuple):
@@ -156,8 +157,7 @@ class TaskModel:
         for name in ("discount", "trace"):
             check_range(name, getattr(self, name), 0, 1)
         for name in ("hidden", "encoder_hidden"):
-            for width in getattr(self, name):
-                check_range(name, width, 1)
+            check_range(name, min(getattr(self, name), default=1), 1)
         self._policy.check()
 
     @property
@@ -181,7 +181,7 @@ class TaskModel:
 
     # --- how the agent faces one task ---
 
-    def begin(self, params: TaskModelParams, key: Key, index: Array) -> Adapted:
+    def begin(self, params: TaskModelParams, key: Key, birth: Birth) -> Adapted:
         similarity = jnp.full((self.prototypes,), 1 / self.prototypes, jnp.float32)
         judgement = Judgement(similarity, jnp.float32(0), jnp.zeros((self.embedding + 1,), jnp.float32))
         return Adapted(params.policy, judgement, jnp.ones_like(params.steps[-1].bias), jnp.zeros((), jnp.int32))

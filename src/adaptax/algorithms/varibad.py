@@ -38,7 +38,8 @@ from ..nets.bonuses import Bonuses, BonusState
 from ..ops import distributions, minibatches, policy_losses, returns, running
 from ..ops.distributions import DiagonalGaussian
 from ..ops.running import Moments
-from ..types import Adapted, Array, Decision, Key, Metrics, Plan, Rollout, Spec, Timestep, Trial, check_range
+from ..ranges import check_range
+from ..types import Adapted, Array, Birth, Decision, Key, Metrics, Plan, Rollout, Spec, Timestep, Trial
 
 # Least share of an iteration in the moments of the heads' inputs: beliefs drift while the encoder learns.
 REMEMBERED = 1 / 500
@@ -197,7 +198,7 @@ class VariBAD:
 
     # --- how the agent faces one task ---
 
-    def begin(self, params: VariBADParams, key: Key, index: Array) -> Adapted:
+    def begin(self, params: VariBADParams, key: Key, birth: Birth) -> Adapted:
         return ()
 
     def start(self, params: VariBADParams) -> BeliefMemory:

@@ -20,13 +20,14 @@ from .. import api
 from ..names import config as runs
 from ..names import evaluation as judging
 from ..names import registry
+from ..ranges import check_range
 from ..report import read_evaluation
 from ..report.tables import amount, evaluation_table, plain, sources, success_table
 from ..report.tables import settings as settings_text
 from ..run import checkpoint
 from ..run.evaluate import check
 from ..run.train import Settings
-from ..types import Algorithm, UserError, check_range
+from ..types import Algorithm, UserError
 from .options import Chosen, leading_names, parse
 
 

@@ -21,7 +21,8 @@ import numpy as np
 
 from adaptax.envs.navigation import Navigation
 from adaptax.envs.splits import disjoint_splits
-from adaptax.types import Array, Benchmark, Key, check_range
+from adaptax.ranges import check_range
+from adaptax.types import Array, Benchmark, Key
 
 RADIUS = 0.4  # of the circle of centres
 WIDEST = 0.1  # the largest spread: goals stay in the square [−½, ½]² of `navigation`

@@ -30,7 +30,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from adaptax.types import Array, Benchmark, Key, Outcome, Spec, TaskSet, UserError, check_range
+from adaptax.ranges import check_range
+from adaptax.types import Array, Benchmark, Key, Outcome, Spec, TaskSet, UserError
 
 CORNERS = np.asarray([(-2, -2), (2, -2), (-2, 2), (2, 2)], np.float32)  # in the authors' order
 REACH = 0.2  # the furthest move along an axis in one step

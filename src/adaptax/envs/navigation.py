@@ -19,7 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from adaptax.envs.splits import NAMED, disjoint_splits, stamp_task
-from adaptax.types import Array, Benchmark, Key, Outcome, Spec, TaskSet, check_range
+from adaptax.ranges import check_range
+from adaptax.types import Array, Benchmark, Key, Outcome, Spec, TaskSet
 
 REACH = 0.1  # the furthest move along an axis in one step
 TOLERANCE = 0.01  # the goal is reached when both coordinates are nearer than this

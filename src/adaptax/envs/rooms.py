@@ -25,7 +25,8 @@ import gymnasium
 import jax.numpy as jnp
 import numpy as np
 
-from adaptax.types import Array, Benchmark, Key, Outcome, Spec, TaskSet, UserError, check_range
+from adaptax.ranges import check_range
+from adaptax.types import Array, Benchmark, Key, Outcome, Spec, TaskSet, UserError
 
 HORIZON = 50
 SIDE = 7.0  # the largest |x|

@@ -15,7 +15,8 @@ import gymnasium
 import jax.numpy as jnp
 import numpy as np
 
-from adaptax.types import Array, Benchmark, Key, Outcome, Spec, TaskSet, UserError, check_range
+from adaptax.ranges import check_range
+from adaptax.types import Array, Benchmark, Key, Outcome, Spec, TaskSet, UserError
 
 REACH = 0.1  # the furthest move along an axis in one step
 RADIUS = 0.2  # of the disc around the goal in which the sparse reward is paid

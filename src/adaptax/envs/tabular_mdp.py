@@ -16,7 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from adaptax.envs.splits import disjoint_splits
-from adaptax.types import Array, Benchmark, Key, Outcome, Spec, check_range
+from adaptax.ranges import check_range
+from adaptax.types import Array, Benchmark, Key, Outcome, Spec
 
 
 class MDPTask(NamedTuple):

@@ -25,7 +25,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from adaptax.envs.splits import disjoint_splits
-from adaptax.types import Array, Benchmark, Key, Outcome, Spec, TaskSet, UserError, check_range
+from adaptax.ranges import check_range
+from adaptax.types import Array, Benchmark, Key, Outcome, Spec, TaskSet, UserError
 
 EDGE = 2.0  # states and actions lie within ±EDGE
 WIDTH = 0.1  # the factor of the squared distance in the reward

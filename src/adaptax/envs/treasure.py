@@ -24,7 +24,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from adaptax.envs.splits import disjoint_splits
-from adaptax.types import Array, Benchmark, Key, Outcome, Spec, check_range
+from adaptax.ranges import check_range
+from adaptax.types import Array, Benchmark, Key, Outcome, Spec
 
 START = (0.0, -1.0)
 REACH = 0.1  # the furthest move along an axis in one step

@@ -23,7 +23,6 @@ from ..run.evaluate import Protocol, check_context, life_key
 from ..run.keys import birth_keys, life_keys, round_keys
 from ..spaces import NO_SIDES, Sides, check_environment, executed, perceived
 from ..types import (
-    JUDGED,
     Adapted,
     Agent,
     Algorithm,
@@ -37,6 +36,7 @@ from ..types import (
     Spec,
     Timestep,
     UserError,
+    judged_birth,
 )
 from .frozen import Frozen, FrozenState
 from .seen import Counts, Episode, Standing, apart, nothing_seen, rollout_of, stacked, write
@@ -232,7 +232,8 @@ class LiveAgent:
     def _begin_life(self, counts: Counts) -> None:
         key = life_key(self.protocol.seed)
         birth_key, self._rounds_key = life_keys(jax.random.fold_in(key, counts.life) if counts.life else key)
-        self._adapted = jax.jit(self._agent.begin)(self._params, birth_keys(birth_key, 1).begin[0], JUDGED)
+        birth = judged_birth(self._plan.rounds)
+        self._adapted = jax.jit(self._agent.begin)(self._params, birth_keys(birth_key, 1).begin[0], birth)
         streams, nothing = self._plan.streams, np.asarray(zero_action(self.spec.action_space))
         self._memories = [jax.jit(self._agent.start)(self._params)] * streams
         self._actions, self._rewards = np.stack([nothing] * streams), np.zeros((streams,), np.float32)

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..types import UserError, check_range
+from ..ranges import check_range
+from ..types import UserError
 from .agent import LiveAgent
 from .frozen import FrozenState
 

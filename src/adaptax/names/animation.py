@@ -12,13 +12,14 @@ import jax
 import numpy as np
 
 from ..envs.filmed import Filmed
+from ..ranges import check_range
 from ..render import PICTURES, Picture, Shot, check_writable, film, picture_of, write
 from ..render import Path as Walk
 from ..render.image import images
 from ..report.tables import chosen_points
 from ..run.evaluate import Protocol, judged_task
 from ..run.record import Record, record
-from ..types import Benchmark, Task, UserError, check_range
+from ..types import Benchmark, Task, UserError
 from .evaluation import make_task, protocol_for, task_fields
 
 if TYPE_CHECKING:

@@ -12,15 +12,16 @@ import jax.numpy as jnp
 from jax.core import Tracer
 from jax.sharding import PartitionSpec
 
-from ..types import JUDGED, Array, check_range
+from ..ranges import check_range
+from ..types import UNSEEN, Array
 
 TASK_AXIS = "tasks"
 
 
 def check_index(index: Array, training_tasks: int | None) -> None:
-    """Raise a `UserError` unless `index`, where it is a number and not traced, is that of a training task, -1 or -2."""
+    """Raise a `UserError` unless `index`, where it is a number and not traced, is that of a training task, or -1."""
     if not isinstance(index, Tracer):
-        check_range("index", int(index), int(JUDGED), (training_tasks or 0) - 1)
+        check_range("index", int(index), int(UNSEEN), (training_tasks or 0) - 1)
 
 
 def map_tasks(function: Callable[..., Any], *batches: Any) -> Any:

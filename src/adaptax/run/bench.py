@@ -12,7 +12,8 @@ import jax.extend.core
 import jax.numpy as jnp
 import numpy as np
 
-from ..types import Algorithm, Benchmark, check_range
+from ..ranges import check_range
+from ..types import Algorithm, Benchmark
 from .collect import collect, streams_of
 from .iterate import Progress, begin, meta_iteration
 from .shard import mesh_of, spread

@@ -15,6 +15,7 @@ from ..types import (
     Adapted,
     Agent,
     Array,
+    Birth,
     Environment,
     EnvState,
     Key,
@@ -49,8 +50,8 @@ class Life(NamedTuple):
     """A lifetime on one task that outlasts an iteration."""
 
     task: Task
-    index: Array
-    birth: Key
+    birth: Birth
+    birth_key: Key
     adapted: Adapted
     stream: Stream  # leading axis [B]
     age: Array  # rounds lived, int32 []
@@ -100,10 +101,12 @@ def select(condition: Array, yes: Any, no: Any) -> Any:
     return jax.tree.map(pick, yes, no)
 
 
-def begin_lives(agent: Agent, streams: Streams, tasks: Tasks, plan: Plan, params: Params, key: Key) -> Life:
+def begin_lives(
+    agent: Agent, streams: Streams, tasks: Tasks, plan: Plan, params: Params, key: Key, *, judged: bool = False
+) -> Life:
     """N new lives on fresh tasks."""
     keys = birth_keys(key, plan.tasks)
-    task, index, birth, adapted, memory = _newborn(agent, tasks, plan, params, keys)
+    task, birth, birth_key, adapted, memory = _newborn(agent, tasks, plan, params, keys, judged)
     shape = (plan.tasks, plan.streams)
     state, observation = streams.first_streams(task, jax.random.split(keys.reset, shape))
     action = zero_action(streams.spec.action_space)
@@ -114,29 +117,41 @@ def begin_lives(agent: Agent, streams: Streams, tasks: Tasks, plan: Plan, params
         jnp.ones(shape, bool),
     )
     stream = Stream(state, timestep, memory, jnp.zeros(shape, jnp.int32))
-    return Life(task, index, birth, adapted, stream, jnp.zeros((plan.tasks,), jnp.int32))
+    return Life(task, birth, birth_key, adapted, stream, jnp.zeros((plan.tasks,), jnp.int32))
 
 
-def _newborn(agent: Agent, tasks: Tasks, plan: Plan, params: Params, keys: BirthKeys) -> tuple[Any, ...]:
-    """Task, index, birth key, adapted [N] and memory [N, B] of lives that begin."""
+def _newborn(agent: Agent, tasks: Tasks, plan: Plan, params: Params, keys: BirthKeys, judged: bool) -> tuple[Any, ...]:
+    """Task, birth, birth key, adapted [N] and memory [N, B] of lives that begin."""
     index, task = spread(tasks.sample(keys.task, plan.tasks))
-    birth = spread(keys.begin)
-    adapted = jax.vmap(agent.begin, in_axes=(_task_axis(agent), 0, 0))(params, birth, index)
+    birth = Birth(index, jnp.full((plan.tasks,), judged), _lengths(plan, keys.task))
+    birth_key = spread(keys.begin)
+    adapted = jax.vmap(agent.begin, in_axes=(_task_axis(agent), 0, 0))(params, birth_key, birth)
     start = jax.vmap(agent.start, in_axes=_task_axis(agent), axis_size=plan.tasks)
     memory = jax.tree.map(
         lambda x: jnp.broadcast_to(x[:, None], (x.shape[0], plan.streams, *x.shape[1:])), start(params)
     )
-    return task, index, birth, adapted, memory
+    return task, birth, birth_key, adapted, memory
+
+
+def _lengths(plan: Plan, key: Key) -> Array:
+    """How many rounds each of N lives will have."""
+    longest = jnp.full((plan.tasks,), plan.lifetime, jnp.int32)
+    if plan.shortest is None:
+        return longest
+    windows = jax.random.randint(
+        jax.random.fold_in(key, 0), longest.shape, plan.shortest // plan.rounds, plan.lifetime // plan.rounds + 1
+    )
+    return windows.astype(jnp.int32) * plan.rounds
 
 
 def renew_lives(
     agent: Agent, streams: Streams, tasks: Tasks, plan: Plan, params: Params, lives: Life, key: Key
 ) -> Life:
-    """Begin again, on fresh tasks, the lives that have lived `plan.lifetime` rounds; leave the others as they are."""
+    """Begin again, on fresh tasks, the lives that have lived all their rounds; leave the others as they are."""
     keys = birth_keys(key, plan.tasks)
-    ended = lives.age >= plan.lifetime
-    *born, memory = _newborn(agent, tasks, plan, params, keys)
-    task, index, birth, adapted = select(ended, tuple(born), lives[:4])
+    ended = lives.age >= lives.birth.rounds
+    *born, memory = _newborn(agent, tasks, plan, params, keys, judged=False)
+    task, birth, birth_key, adapted = select(ended, tuple(born), lives[:4])
     shape = (plan.tasks, plan.streams)
     before = lives.stream
     state, observation = streams.reset_streams(
@@ -152,7 +167,7 @@ def renew_lives(
     timestep = Timestep(observation, action, reward, told.first | ended[:, None])
     elapsed = jnp.where(ended[:, None], 0, before.elapsed)
     stream = Stream(state, timestep, select(ended, memory, before.memory), elapsed)
-    return Life(task, index, birth, adapted, stream, jnp.where(ended, 0, lives.age))
+    return Life(task, birth, birth_key, adapted, stream, jnp.where(ended, 0, lives.age))
 
 
 def collect(
@@ -163,6 +178,8 @@ def collect(
     params: Params,
     lives: Life | None,
     key: Key,
+    *,
+    judged: bool = False,
 ) -> tuple[Trial, Life | None, Task]:
     """One window of R rounds on each of N tasks: the trials [N, R, B, T], the lives that go on, and the tasks.
 
@@ -172,7 +189,7 @@ def collect(
     birth_key, rounds_key = life_keys(key)
     lasting = plan.lifetime > plan.rounds
     if lives is None:
-        lives = begin_lives(agent, streams, tasks, plan, params, birth_key)
+        lives = begin_lives(agent, streams, tasks, plan, params, birth_key, judged=judged)
     else:
         lives = renew_lives(agent, streams, tasks, plan, params, lives, birth_key)
     start = lives.adapted
@@ -193,8 +210,8 @@ def collect(
     else:  # [R − 1, N, …] and [N, …] -> [N, R, …]
         join = lambda xs, x: jnp.concatenate([jnp.moveaxis(xs, 0, 1), x[:, None]], axis=1)  # noqa: E731
         rollouts, keys = jax.tree.map(join, earlier, last)
-    trials = Trial(rollouts, keys, lives.birth, start, lives.age, lives.index)
-    after = Life(lives.task, lives.index, lives.birth, adapted, stream, lives.age + plan.rounds)
+    trials = Trial(rollouts, keys, lives.birth_key, lives.birth, start, lives.age)
+    after = Life(lives.task, lives.birth, lives.birth_key, adapted, stream, lives.age + plan.rounds)
     return trials, after if lasting else None, lives.task
 
 

@@ -11,21 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..types import (
-    JUDGED,
-    Agent,
-    Algorithm,
-    Array,
-    Benchmark,
-    Key,
-    Plan,
-    Rollout,
-    Spec,
-    Task,
-    Tasks,
-    UserError,
-    check_range,
-)
+from ..ranges import check_range
+from ..types import UNSEEN, Agent, Algorithm, Array, Benchmark, Key, Plan, Rollout, Spec, Task, Tasks, UserError
 from .collect import collect, streams_of
 from .iterate import episode_sums, episodes_per_round
 from .room import check_lives
@@ -196,7 +183,7 @@ class Given(NamedTuple):
         return jax.tree.leaves(self.tasks)[0].shape[0]
 
     def sample(self, key: Any, count: int) -> tuple[Any, Task]:
-        return jnp.full((count,), JUDGED), self.tasks
+        return jnp.full((count,), UNSEEN), self.tasks
 
     enumerate = sample
 
@@ -215,7 +202,7 @@ def _chunk(
     if getattr(agent, "informed", False):
         params = tasks
     streams = streams_of(benchmark.environment)
-    trials, _, _ = collect(agent, streams, Given(tasks), plan, params, None, key)
+    trials, _, _ = collect(agent, streams, Given(tasks), plan, params, None, key, judged=True)
     rollouts: Rollout = trials.rollouts
     returns = episode_sums(rollouts.reward, rollouts, protocol.episodes)
     reached = rollouts.success.astype(jnp.float32)

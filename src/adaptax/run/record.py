@@ -14,6 +14,7 @@ from ..types import (
     Agent,
     Array,
     Benchmark,
+    Birth,
     Decision,
     Key,
     Memory,
@@ -115,8 +116,8 @@ class Unaware:
 
     agent: Agent
 
-    def begin(self, params: Params, key: Key, index: Array) -> Adapted:
-        return self.agent.begin(params, key, index)
+    def begin(self, params: Params, key: Key, birth: Birth) -> Adapted:
+        return self.agent.begin(params, key, birth)
 
     def start(self, params: Params) -> Memory:
         return self.agent.start(params)

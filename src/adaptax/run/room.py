@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from ..buffers import memory, size_of
-from ..types import Algorithm, Params, UserError
+from ..types import Algorithm, Birth, Params, UserError
 
 GIB = 2**30
 
@@ -44,7 +43,7 @@ def check_lives(algorithm: Algorithm, params: Params, tasks: int) -> None:
 
 
 def _of_lives(algorithm: Algorithm, params: Params, tasks: int) -> int:
-    return tasks * size_of(jax.eval_shape(algorithm.begin, params, jax.random.key(0), jnp.zeros((), jnp.int32)))
+    return tasks * size_of(jax.eval_shape(algorithm.begin, params, jax.random.key(0), Birth()))
 
 
 def _count(number: int, what: str) -> str:

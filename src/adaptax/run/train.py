@@ -18,7 +18,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..types import Algorithm, Benchmark, UserError, check_range
+from ..ranges import check_range
+from ..types import Algorithm, Benchmark, UserError
 from . import checkpoint
 from .collect import Batched, streams_of
 from .iterate import Progress, begin, many, meta_iteration

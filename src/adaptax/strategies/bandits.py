@@ -17,8 +17,9 @@ import gymnasium
 import jax
 import jax.numpy as jnp
 
+from adaptax.ranges import check_range
 from adaptax.strategies.gittins import gittins_table
-from adaptax.types import Array, Decision, Key, Params, Rollout, Spec, Timestep, check_range
+from adaptax.types import Array, Birth, Decision, Key, Params, Rollout, Spec, Timestep
 
 # Best constants for (pulls, arms), by `python tests/strategies/tune_bandits.py`; the candidates and the
 # method stand there.
@@ -78,7 +79,7 @@ class BanditStrategy:
     score: Score
     informed: ClassVar[bool] = False
 
-    def begin(self, params: Params, key: Key, index: Array) -> tuple[()]:
+    def begin(self, params: Params, key: Key, birth: Birth) -> tuple[()]:
         return ()
 
     def start(self, params: Params) -> Counts:
@@ -104,7 +105,7 @@ class KnownArms:
     spec: Spec
     informed: ClassVar[bool] = True
 
-    def begin(self, params: Params, key: Key, index: Array) -> tuple[()]:
+    def begin(self, params: Params, key: Key, birth: Birth) -> tuple[()]:
         return ()
 
     def start(self, params: Params) -> tuple[()]:

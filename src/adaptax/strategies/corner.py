@@ -15,8 +15,9 @@ from typing import ClassVar
 
 import jax.numpy as jnp
 
+from adaptax.ranges import check_range
 from adaptax.strategies.navigation import KnownGoal, RandomMoves, action_edge
-from adaptax.types import Array, Decision, Key, Params, Rollout, Spec, Timestep, check_range
+from adaptax.types import Array, Birth, Decision, Key, Params, Rollout, Spec, Timestep
 
 REACH = 0.2  # the furthest move along an axis in one step
 PUSH = 0.1  # the largest change of velocity along an axis in one step
@@ -37,7 +38,7 @@ class Brake:
     push: float = PUSH
     informed: ClassVar[bool] = True
 
-    def begin(self, params: Params, key: Key, index: Array) -> Array:
+    def begin(self, params: Params, key: Key, birth: Birth) -> Array:
         return params.goal
 
     def start(self, params: Params) -> tuple[()]:

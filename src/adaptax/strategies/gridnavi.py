@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from adaptax.strategies.random_actions import RandomActions
-from adaptax.types import Array, Decision, Key, Params, Rollout, Spec, Timestep
+from adaptax.types import Array, Birth, Decision, Key, Params, Rollout, Spec, Timestep
 
 CELLS = 5
 CANDIDATES = np.asarray([(x, y) for x in range(CELLS) for y in range(CELLS) if x > 1 or y > 1], np.float32)
@@ -86,7 +86,7 @@ class KnownGoal:
     spec: Spec
     informed: ClassVar[bool] = True
 
-    def begin(self, params: Params, key: Key, index: Array) -> Array:
+    def begin(self, params: Params, key: Key, birth: Birth) -> Array:
         return params.goal
 
     def start(self, params: Params) -> tuple[()]:
@@ -109,7 +109,7 @@ class PosteriorSampling:
     spec: Spec
     informed: ClassVar[bool] = False
 
-    def begin(self, params: Params, key: Key, index: Array) -> tuple[()]:
+    def begin(self, params: Params, key: Key, birth: Birth) -> tuple[()]:
         return ()
 
     def start(self, params: Params) -> Search:
@@ -140,7 +140,7 @@ class BayesOptimal:
     spec: Spec
     informed: ClassVar[bool] = False
 
-    def begin(self, params: Params, key: Key, index: Array) -> tuple[()]:
+    def begin(self, params: Params, key: Key, birth: Birth) -> tuple[()]:
         return ()
 
     def start(self, params: Params) -> Search:

@@ -11,7 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from adaptax.types import Array, Decision, Key, Params, Rollout, Spec, Timestep, check_range
+from adaptax.ranges import check_range
+from adaptax.types import Array, Birth, Decision, Key, Params, Rollout, Spec, Timestep
 
 
 def action_edge(spec: Spec) -> Array:
@@ -30,7 +31,7 @@ class RandomMoves:
     scale: float = 1.0
     informed: ClassVar[bool] = False
 
-    def begin(self, params: Params, key: Key, index: Array) -> tuple[()]:
+    def begin(self, params: Params, key: Key, birth: Birth) -> tuple[()]:
         return ()
 
     def start(self, params: Params) -> tuple[()]:
@@ -59,7 +60,7 @@ class KnownGoal:
     reach: float = 0.1
     informed: ClassVar[bool] = True
 
-    def begin(self, params: Params, key: Key, index: Array) -> Array:
+    def begin(self, params: Params, key: Key, birth: Birth) -> Array:
         return params.goal
 
     def start(self, params: Params) -> tuple[()]:
@@ -103,7 +104,7 @@ class PosteriorSampling:
     radius: float = 0.2
     informed: ClassVar[bool] = False
 
-    def begin(self, params: Params, key: Key, index: Array) -> tuple[()]:
+    def begin(self, params: Params, key: Key, birth: Birth) -> tuple[()]:
         return ()
 
     def start(self, params: Params) -> Search:

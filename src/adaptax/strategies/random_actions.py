@@ -9,7 +9,7 @@ import gymnasium
 import jax
 import jax.numpy as jnp
 
-from adaptax.types import Array, Decision, Key, Params, Rollout, Spec, Timestep
+from adaptax.types import Birth, Decision, Key, Params, Rollout, Spec, Timestep
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class RandomActions:
     spec: Spec
     informed: ClassVar[bool] = False
 
-    def begin(self, params: Params, key: Key, index: Array) -> tuple[()]:
+    def begin(self, params: Params, key: Key, birth: Birth) -> tuple[()]:
         return ()
 
     def start(self, params: Params) -> tuple[()]:

@@ -8,7 +8,7 @@ from typing import ClassVar
 import jax.numpy as jnp
 
 from adaptax.strategies.random_actions import RandomActions
-from adaptax.types import Array, Decision, Key, Params, Rollout, Spec, Timestep
+from adaptax.types import Array, Birth, Decision, Key, Params, Rollout, Spec, Timestep
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class KnownGoals:
     spec: Spec
     informed: ClassVar[bool] = True
 
-    def begin(self, params: Params, key: Key, index: Array) -> Array:
+    def begin(self, params: Params, key: Key, birth: Birth) -> Array:
         return params.goals
 
     def start(self, params: Params) -> Array:

@@ -15,8 +15,9 @@ import gymnasium
 import jax
 import jax.numpy as jnp
 
+from adaptax.ranges import check_range
 from adaptax.strategies.random_actions import RandomActions
-from adaptax.types import Array, Decision, Key, Params, Rollout, Spec, Timestep, check_range
+from adaptax.types import Array, Birth, Decision, Key, Params, Rollout, Spec, Timestep
 
 
 def plan(rewards: Array, transitions: Array, horizon: int) -> Array:
@@ -43,7 +44,7 @@ class KnownProcess:
     spec: Spec
     informed: ClassVar[bool] = True
 
-    def begin(self, params: Params, key: Key, index: Array) -> Array:
+    def begin(self, params: Params, key: Key, birth: Birth) -> Array:
         return plan(params.rewards, params.transitions, self.spec.horizon)
 
     def start(self, params: Params) -> Array:
@@ -85,7 +86,7 @@ class PosteriorSampling:
     prior_mean: float = 0.0
     informed: ClassVar[bool] = False
 
-    def begin(self, params: Params, key: Key, index: Array) -> tuple[()]:
+    def begin(self, params: Params, key: Key, birth: Birth) -> tuple[()]:
         return ()
 
     def start(self, params: Params) -> Posterior:

@@ -7,8 +7,9 @@ from typing import ClassVar
 
 import jax.numpy as jnp
 
+from adaptax.ranges import check_range
 from adaptax.strategies.navigation import RandomMoves, action_edge
-from adaptax.types import Array, Decision, Key, Params, Rollout, Spec, Timestep, check_range
+from adaptax.types import Array, Birth, Decision, Key, Params, Rollout, Spec, Timestep
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class KnownGoal:
     spec: Spec
     informed: ClassVar[bool] = True
 
-    def begin(self, params: Params, key: Key, index: Array) -> Array:
+    def begin(self, params: Params, key: Key, birth: Birth) -> Array:
         return params.goal
 
     def start(self, params: Params) -> tuple[()]:

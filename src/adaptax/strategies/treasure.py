@@ -8,7 +8,7 @@ from typing import ClassVar
 import jax.numpy as jnp
 
 from adaptax.strategies.navigation import random
-from adaptax.types import Array, Decision, Key, Params, Rollout, Spec, Timestep
+from adaptax.types import Array, Birth, Decision, Key, Params, Rollout, Spec, Timestep
 
 REACH = 0.1  # the furthest move along an axis in one step
 
@@ -24,7 +24,7 @@ class KnownTreasure:
     spec: Spec
     informed: ClassVar[bool] = True
 
-    def begin(self, params: Params, key: Key, index: Array) -> Array:
+    def begin(self, params: Params, key: Key, birth: Birth) -> Array:
         return params.goal
 
     def start(self, params: Params) -> tuple[()]:

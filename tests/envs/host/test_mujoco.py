@@ -308,7 +308,7 @@ def test_a_simulation_that_diverges_ends_its_episode() -> None:
 class Random:
     """Acts at random, within and beyond the box."""
 
-    def begin(self, params: Any, key: Any, index: Any) -> Any:
+    def begin(self, params: Any, key: Any, birth: Any) -> Any:
         return ()
 
     def start(self, params: Any) -> Any:

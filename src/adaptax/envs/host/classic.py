@@ -14,7 +14,8 @@ import jax.numpy as jnp
 
 from adaptax.envs.host.gymnasium import from_gymnasium
 from adaptax.envs.splits import disjoint_splits
-from adaptax.types import Array, Benchmark, Key, Tasks, TaskSet, check_range
+from adaptax.ranges import check_range
+from adaptax.types import Array, Benchmark, Key, Tasks, TaskSet
 
 
 class CartPoleTask(NamedTuple):

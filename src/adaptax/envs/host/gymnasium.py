@@ -21,8 +21,9 @@ from gymnasium.utils.env_checker import check_env
 from adaptax.envs.host.callback import Host, describe_error, describe_task
 from adaptax.envs.host.streams import GymnasiumStreams, Sides, Tasked, reset_once, step_once
 from adaptax.envs.host.tasks import Drawn, Form, fields_of, form_of, listed
+from adaptax.ranges import check_range
 from adaptax.spaces import action_side, observation_side
-from adaptax.types import Benchmark, Spec, Tasks, UserError, check_range
+from adaptax.types import Benchmark, Spec, Tasks, UserError
 
 TRIED = 100  # tasks of a finite set that are tried at the start
 

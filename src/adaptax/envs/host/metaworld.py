@@ -26,8 +26,9 @@ from adaptax.envs.host.callback import Host
 from adaptax.envs.host.opengl import load_mujoco, require_opengl
 from adaptax.envs.host.streams import MODE, GymnasiumStreams, Sides, Tasked
 from adaptax.envs.host.tasks import form_of, listed
+from adaptax.ranges import check_range
 from adaptax.spaces import action_side, observation_side
-from adaptax.types import Benchmark, Spec, UserError, check_range
+from adaptax.types import Benchmark, Spec, UserError
 
 LONGEST = 500  # steps after which Meta-World truncates an episode
 OBSERVED = 39  # hand, gripper and two objects, now and a step ago, and three zeros for the hidden goal

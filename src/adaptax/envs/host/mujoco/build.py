@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal, TypeVar
 
-from adaptax.types import Benchmark, Environment, Streams, Tasks, UserError, check_range
+from adaptax.ranges import check_range
+from adaptax.types import Benchmark, Environment, Streams, Tasks, UserError
 
 from .locomotion import HostLocomotion
 from .mjx import MJXLocomotion
