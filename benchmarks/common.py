@@ -58,7 +58,7 @@ def arguments(description: str, seeds: int = 3) -> argparse.ArgumentParser:
 
 def train_and_judge(recipe: Recipe, options: argparse.Namespace, command: str) -> dict[str, Any]:
     """Train each seed in a run directory of its own, evaluate all, and write `results/<name>.json`."""
-    from adaptax.names import evaluation as judging
+    from adaptax.names.results import evaluate_run
 
     totals: list[np.ndarray] = []
     seconds: list[float] = []
@@ -76,8 +76,8 @@ def train_and_judge(recipe: Recipe, options: argparse.Namespace, command: str) -
             hyperparameters=recipe.hyperparameters,
             log_every=max(1, recipe.iterations // 200),
         )
-        protocol = judging.protocol_for(agent.config, agent.algorithm, agent.benchmark, **recipe.evaluation)
-        path = judging.evaluate_run(agent, directory, recipe.split, protocol, references=False)
+        protocol = agent.protocol(**recipe.evaluation)
+        path = evaluate_run(agent, directory, recipe.split, protocol, references=False)
         totals.append(np.load(path.with_suffix(".npz"))["returns"][0])
         seconds.append(last["seconds"])
         steps = last["environment_steps"]

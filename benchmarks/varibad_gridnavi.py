@@ -17,8 +17,8 @@ import numpy as np
 from common import RUNS, arguments, document, row, seeds_of, write
 
 from adaptax import api
-from adaptax.names import evaluation as judging
 from adaptax.names import registry
+from adaptax.names.results import evaluate_run
 from adaptax.run.evaluate import Protocol, evaluate
 
 NAME, ON = "varibad_gridnavi", "gridnavi"
@@ -107,8 +107,8 @@ def draw(agent: api.Trained, tasks: tuple[int, ...] = (2, 7)) -> None:
     from adaptax.report.read import read_evaluation
     from adaptax.report.style import save
 
-    protocol = judging.protocol_for(agent.config, agent.algorithm, agent.benchmark, tasks=21, seed=1)
-    path = judging.evaluate_run(agent, RUNS / f"{NAME}-varibad-seed{agent.config['seed']}", "test", protocol)
+    protocol = agent.protocol(tasks=21, seed=1)
+    path = evaluate_run(agent, RUNS / f"{NAME}-varibad-seed{agent.config['seed']}", "test", protocol)
     figure = beliefs(read_evaluation(path), "VariBAD", tasks)
     assert figure is not None
     save(figure, FIGURE)

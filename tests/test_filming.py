@@ -153,7 +153,7 @@ def test_what_cannot_be_rendered(
     assert "lacks the field 'goal'" in refused("--task", "{}")
     assert "no split 'tset'" in refused("--split", "tset")
     assert "seconds is 0" in refused("--seconds", "0")
-    assert "rounds is -1" in refused("--rounds", "-1")
+    assert "rounds is 0" in refused("--rounds", "0")
     assert "is not a run directory" in refused(run=tmp_path)
     unfinished = tmp_path / "unfinished"
     unfinished.mkdir()

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 import pytest
 
 import adaptax
-from adaptax import Trained
-from adaptax.names import evaluation as judging
+from adaptax import Trained, UserError
+from adaptax.names.results import evaluate_run
 from adaptax.report.beliefs import beliefs
 from adaptax.report.read import read_evaluation
 from adaptax.run.evaluate import Protocol
@@ -26,9 +28,27 @@ def test_beliefs_about_the_rooms_are_drawn_where_the_rooms_are(tmp_path: Path) -
     config = {"algorithm": "varibad", "benchmark": "rooms", "benchmark_settings": {"episodes": 1, "goals": "held-out"}}
     config |= {"seed": 0, "seeds": 1, "environment_steps_per_iteration": 200}
     agent = Trained(algorithm, on, params, jax.tree.map(lambda x: x[None], params), config, 0)
-    evaluation = read_evaluation(judging.evaluate_run(agent, tmp_path, "test", Protocol(tasks=2), references=False))
+    evaluation = read_evaluation(evaluate_run(agent, tmp_path, "test", Protocol(tasks=2), references=False))
     np.testing.assert_array_equal(evaluation.beliefs_lowest, [-7, -1])
     assert evaluation.beliefs is not None and evaluation.beliefs.shape == (1, 2, 1, 1, 50, 15, 3)
     figure = beliefs(evaluation)
     assert figure is not None and tuple(figure.axes[0].images[0].get_extent()) == (-7.5, 7.5, -1.5, 1.5)
     assert [text.get_text() for text in figure.axes[0].texts] == ["1", "2", "3"]
+
+
+def test_none_leaves_a_count_out_and_0_is_refused() -> None:
+    on = adaptax.benchmark("bandit", arms=2, pulls=3)
+    algorithm = adaptax.algorithm("maml", on, tasks=2, hidden=(4,))
+    agent = Trained(algorithm, on, (), (), {"algorithm": "maml", "benchmark": "bandit"}, 0)
+    found = agent.protocol(tasks=7, rounds=None, seed=5, deterministic=True)
+    assert (found.tasks, found.rounds, found.seed, found.deterministic) == (7, agent.protocol().rounds, 5, True)
+    asked: tuple[Callable[[], Any], ...] = (
+        lambda: agent.evaluate(rounds=0),
+        lambda: agent.agent(streams=0),
+        lambda: agent.agent(episodes=0),
+        lambda: agent.render("none.webp", rounds=0),
+        lambda: adaptax.adapt_to(agent, {"probabilities": [0.1, 0.9]}, episodes=0),
+    )
+    for ask in asked:
+        with pytest.raises(UserError, match="is 0; it must satisfy 1 ≤"):
+            ask()

@@ -16,7 +16,6 @@ from run.hosted import Hosted, HostedGrid, HostedNavigation, HostedSparse
 import adaptax
 from adaptax import Decision, Outcome, Spec, TaskSet, Trained, UserError
 from adaptax.live.agent import LiveAgent
-from adaptax.names.evaluation import protocol_for
 from adaptax.run import evaluate as evaluator
 from adaptax.run.collect import collect, streams_of
 from adaptax.run.evaluate import Protocol
@@ -68,7 +67,7 @@ def task_of(agent: Trained) -> np.ndarray:
 def test_it_lives_as_the_evaluator_has_it(name: str, on: str) -> None:
     """The same returns, for all rounds, streams and episodes, from the same seed."""
     agent = MAML if name == "maml" else trained(name, on)
-    protocol = protocol_for(agent.config, agent.algorithm, agent.benchmark, tasks=1, seed=3)
+    protocol = agent.protocol(tasks=1, seed=3)
     protocol = replace(protocol, rounds=4 if name in ("maml", "pearl") else 1, streams=SMALL[name].get("streams", 1))
     judged = evaluator.evaluate(agent.algorithm, agent.benchmark, agent.benchmark.test, agent.params, protocol)
     environment = HOSTED[on](judged.tasks.goal[0])
@@ -406,8 +405,8 @@ def test_calls_in_the_wrong_order() -> None:
         live.observe(0.0, False, False, np.zeros(2))
     with pytest.raises(UserError, match="the round's 1 × 6 steps are used up: call adapt"):
         live.act(np.zeros(2))
-    with pytest.raises(UserError, match="streams is -1"):
-        MAML.agent(streams=-1)
+    with pytest.raises(UserError, match="streams is 0"):
+        MAML.agent(streams=0)
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ import numpy as np
 import tyro
 
 from .. import api
-from ..names import evaluation as judging
+from ..names.results import evaluate_run
 from ..report import Evaluation, report
 from ..report.statistics import over_seeds
 from ..report.tables import Table, chosen_points, number, plain
@@ -33,11 +33,11 @@ class EvaluateOptions:
 
     run: tyro.conf.Positional[_Run]
     """A run directory."""
-    tasks: Annotated[int, _Own] = 0
+    tasks: Annotated[int | None, _Own] = None
     """Tasks."""
-    rounds: Annotated[int, _Own] = 0
+    rounds: Annotated[int | None, _Own] = None
     """Rounds of a lifetime, with an adaptation after each."""
-    episodes: Annotated[int, _Own] = 0
+    episodes: Annotated[int | None, _Own] = None
     """Episodes per round."""
     split: str = "test"
     """test, validation, train, or one that the benchmark names."""
@@ -56,12 +56,8 @@ def evaluate_command(words: list[str]) -> int:
         prog="adaptax evaluate",
         config=(tyro.conf.FlagCreatePairsOff,),
     )
-    check_counts(tasks=options.tasks, rounds=options.rounds, episodes=options.episodes)
     trained = api.load(options.run)
-    protocol = judging.protocol_for(
-        trained.config,
-        trained.algorithm,
-        trained.benchmark,
+    protocol = trained.protocol(
         tasks=options.tasks,
         rounds=options.rounds,
         episodes=options.episodes,
@@ -69,7 +65,7 @@ def evaluate_command(words: list[str]) -> int:
         deterministic=options.deterministic,
     )
     references = not options.no_references
-    show_evaluation(judging.evaluate_run(trained, Path(options.run), options.split, protocol, references))
+    show_evaluation(evaluate_run(trained, Path(options.run), options.split, protocol, references))
     return 0
 
 
@@ -101,9 +97,9 @@ class AdaptOptions:
     """A run directory."""
     task: Annotated[str, tyro.conf.arg(metavar="JSON")]
     """The task by its fields, such as '{"goal": [0.3, -0.2]}'."""
-    rounds: Annotated[int, _Own] = 0
+    rounds: Annotated[int | None, _Own] = None
     """Rounds of a lifetime, with an adaptation after each."""
-    episodes: Annotated[int, _Own] = 0
+    episodes: Annotated[int | None, _Own] = None
     """Episodes per round."""
     lifetimes: int = 20
     """How often the agent adapts anew."""
@@ -115,7 +111,6 @@ class AdaptOptions:
 
 def adapt_command(words: list[str]) -> int:
     options = tyro.cli(AdaptOptions, args=words, prog="adaptax adapt")
-    check_counts(rounds=options.rounds, episodes=options.episodes)
     trained = api.load(options.run, seed=options.run_seed)
     task = api.make_task(trained.benchmark, task_given(options.task))
     note = unusual(trained.benchmark, task)
@@ -134,12 +129,6 @@ def adapt_command(words: list[str]) -> int:
     print(f"{what}: mean of {options.lifetimes} lifetimes\n")
     print(plain(adaptation_table(judged, config, trained.benchmark.judged_by_success)))
     return 0
-
-
-def check_counts(**counts: int) -> None:
-    for name, value in counts.items():
-        if value < 0:
-            raise UserError(f"{name} is {value}; it must satisfy 1 ≤ {name}")
 
 
 def task_given(text: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Annotated
 import tyro
 
 from .. import api
-from .judge import check_counts, task_given, unusual
+from .judge import task_given, unusual
 
 _Run = Annotated[str, tyro.conf.arg(metavar="RUN")]
 _Own = tyro.conf.arg(metavar="N", help_behavior_hint="(default: the pair's protocol)")
@@ -28,9 +28,9 @@ class RenderOptions:
     '{"goal": [0.3, -0.2]}'."""
     split: str = "test"
     """Where a number is looked up: test, validation, train, or a split that the benchmark names."""
-    rounds: Annotated[int, _Own] = 0
+    rounds: Annotated[int | None, _Own] = None
     """Rounds of a lifetime, with an adaptation after each."""
-    episodes: Annotated[int, _Own] = 0
+    episodes: Annotated[int | None, _Own] = None
     """Episodes per round."""
     seconds: float = 6.0
     """How long the animation lasts."""
@@ -42,7 +42,6 @@ class RenderOptions:
 
 def render_command(words: list[str]) -> int:
     options = tyro.cli(RenderOptions, args=words, prog="adaptax render")
-    check_counts(rounds=options.rounds, episodes=options.episodes)
     text = options.task.strip()
     task = int(text) if text.lstrip("-").isdigit() else task_given(text)
     trained = api.load(options.run, seed=options.run_seed)

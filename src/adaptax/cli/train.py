@@ -18,8 +18,9 @@ import tyro
 
 from .. import api
 from ..names import config as runs
-from ..names import evaluation as judging
 from ..names import registry
+from ..names.evaluation import protocol_for
+from ..names.results import evaluate_run
 from ..ranges import check_range
 from ..report import read_evaluation
 from ..report.tables import amount, evaluation_table, plain, sources, success_table
@@ -96,7 +97,7 @@ def train_command(words: list[str]) -> int:
     plan = _settings(options, algorithm, names, config)
     if not options.no_evaluation:  # what it refuses is better known before training than after it
         named = {"algorithm": names[0], "benchmark": names[1]}
-        check(algorithm, on.value, judging.protocol_for(named, algorithm, on.value))
+        check(algorithm, on.value, protocol_for(named, algorithm, on.value))
     if not options.quiet and (options.resume or not directory.exists()):
         print(_title(names, on, algorithm, plan, directory), file=sys.stderr, flush=True)
     result = runs.run(algorithm, names[0], on, plan, directory, resume=options.resume)
@@ -213,12 +214,12 @@ def _title(names: tuple[str, str], on: runs.Named, algorithm: Algorithm, plan: S
 def _judge(directory: Path, quiet: bool) -> int:
     """Evaluate the test split and every named one, and print their tables."""
     trained = api.load(directory)
-    protocol = judging.protocol_for(trained.config, trained.algorithm, trained.benchmark)
+    protocol = trained.protocol()
     try:
         for split in ("test", *trained.benchmark.named):
             if not quiet:
                 print(f"evaluating on {protocol.tasks} {split} tasks …", file=sys.stderr, flush=True)
-            show_evaluation(judging.evaluate_run(trained, directory, split, protocol))
+            show_evaluation(evaluate_run(trained, directory, split, protocol))
     except KeyboardInterrupt:
         print(f"training is complete; judge it with: adaptax evaluate {directory}", file=sys.stderr)
         return 130

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import numpy as np
@@ -19,44 +19,32 @@ from ..render.image import images
 from ..report.tables import chosen_points
 from ..run.evaluate import Protocol, judged_task
 from ..run.record import Record, record
-from ..types import Benchmark, Task, UserError
-from .evaluation import make_task, protocol_for, task_fields
-
-if TYPE_CHECKING:
-    from ..api import Trained
+from ..types import Algorithm, Benchmark, Params, Task, UserError
+from .evaluation import make_task, task_fields
 
 SHOTS = 4  # at most so many panels
 
 
 def render(
-    trained: Trained,
+    algorithm: Algorithm,
+    on: Benchmark,
+    params: Params,
+    config: Mapping[str, Any],
+    protocol: Protocol,
     out: str | Path,
-    *,
-    task: int | Mapping[str, Any] = 1,
-    split: str = "test",
-    rounds: int = 0,
-    episodes: int = 0,
-    seed: int = 0,
-    seconds: float = 6.0,
+    task: int | Mapping[str, Any],
+    split: str,
+    seconds: float,
 ) -> Path:
-    """Write an animation of `trained` on one task to `out`, a .webp, .gif or .mp4, and return its path.
-
-    `task` is a number, from 1, of the tasks of `split` on which the run is judged, or a task's fields by name. Rounds
-    and episodes left at 0 are those of the pair's protocol; `seed` fixes the tasks and every draw. Raises a
-    `UserError`, or a `ReportError`, before anything is compiled, for a task, suffix or benchmark of which there is no
-    animation.
-    """
+    """Write an animation of the agent with `params` to `out` and return its path (`Trained.render`)."""
     path = Path(out)
     check_writable(path)
     check_range("seconds", seconds, 0, 600, above=True)
-    on, config = trained.benchmark, trained.config
-    given: Any = {"rounds": rounds, "episodes": episodes, "seed": seed}
-    protocol = protocol_for(config, trained.algorithm, on, **given)
     chosen = _task(on, task, split, protocol)
     scene = _scene(on, chosen, config)
     filmed = isinstance(scene, Filmed)
     where = on._replace(environment=scene.environment) if filmed else on
-    lived = record(trained.algorithm, where, chosen, trained.params, replace(protocol, tasks=1), states=filmed)
+    lived = record(algorithm, where, chosen, params, replace(protocol, tasks=1), states=filmed)
     frames = _frames(scene, lived) if filmed else None
     picture = images(frames(0, 0, 0, 1, 0), scene.note) if filmed and frames else scene
     assert isinstance(picture, Picture)

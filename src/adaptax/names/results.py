@@ -1,0 +1,72 @@
+"""The result files of a run's evaluation: every seed beside the reference strategies and the published figures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import jax
+import numpy as np
+from gymnasium.spaces import Box
+
+from ..run import evaluate as evaluator
+from ..run.evaluate import Protocol
+from .config import SCHEMA
+from .evaluation import reference_results, task_fields
+from .provenance import command, git_revision, versions, write_whole
+from .published import published
+from .trained import Trained
+
+
+def evaluate_run(trained: Trained, directory: Path, split: str, protocol: Protocol, references: bool = True) -> Path:
+    """Judge every seed of a run and the reference strategies; write `evaluation-<split>.json` and `.npz`."""
+    on, config = trained.benchmark, trained.config
+    tasks = on.split(split)
+    judged = [
+        evaluator.evaluate(
+            trained.algorithm, on, tasks, jax.tree.map(lambda x, k=k: x[k], trained.all_params), protocol
+        )
+        for k in range(config["seeds"])
+    ]
+    arrays: dict[str, np.ndarray] = {
+        "returns": np.stack([e.returns for e in judged]),
+        "success": np.stack([e.success for e in judged]),
+        "final_success": np.stack([e.final_success for e in judged]),
+        "entropy": np.stack([e.entropy for e in judged]),
+        "trajectories_first": np.stack([e.first for e in judged]),
+        **{f"task_{name}": value for name, value in task_fields(judged[0].tasks).items()},
+    }
+    if isinstance(judged[0].observations, np.ndarray) and judged[0].observations.ndim in (4, 5):
+        seen = np.stack([e.observations for e in judged])
+        arrays["trajectories"] = seen if seen.ndim == 6 else seen[..., None]  # a number is a vector of one
+    beliefs = [e.beliefs for e in judged if e.beliefs is not None]
+    if beliefs:
+        arrays["beliefs"] = np.stack(beliefs)
+        if isinstance(on.spec.observation_space, Box):
+            arrays["beliefs_lowest"] = np.ravel(on.spec.observation_space.low)
+    name = f"evaluation-{split}"
+    result = {
+        "schema": SCHEMA,
+        **{key: config[key] for key in ("algorithm", "benchmark", "benchmark_settings")},
+        "split": split,
+        "seeds": [config["seed"] + k for k in range(config["seeds"])],
+        "evaluation_seed": protocol.seed,
+        "deterministic": protocol.deterministic,
+        "judged_by_success": on.judged_by_success,
+        "tasks": protocol.tasks,
+        "rounds": protocol.rounds,
+        "streams": protocol.streams,
+        "episodes": protocol.episodes,
+        "environment_steps": trained.iteration * config["environment_steps_per_iteration"],
+        "unit": f"episode return{', most likely actions' * protocol.deterministic}",
+        "references": reference_results(config["benchmark"], on, split, protocol) if references else [],
+        "published": published(config["benchmark"], config["benchmark_settings"], split, protocol),
+        "command": command(),
+        "versions": versions(),
+        "git": git_revision(),
+        "arrays": f"{name}.npz",
+    }
+    write_whole(directory / f"{name}.npz", lambda file: np.savez_compressed(file, allow_pickle=False, **arrays))
+    text = json.dumps(result, indent=2, ensure_ascii=False) + "\n"
+    write_whole(directory / f"{name}.json", lambda file: file.write(text.encode()))
+    return directory / f"{name}.json"
