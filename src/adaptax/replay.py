@@ -77,17 +77,7 @@ class ReplayState(NamedTuple):
 
 
 def check(learner: Any) -> None:
-    """Raise a `UserError` unless the fields that the baselines share make sense."""
-    for name in ("tasks", "streams", "gradient_steps", "batch"):
-        check_range(name, getattr(learner, name), 1)
-    for name in ("steps", "fine_tuning_steps"):
-        check_range(name, getattr(learner, name), 0)
-    for name in ("learning_rate", "target_rate"):
-        check_range(name, getattr(learner, name), 0, above=True)
-    check_range("target_rate", learner.target_rate, high=1)
-    check_range("discount", learner.discount, 0, 1)
-    for width in learner.hidden:
-        check_range("hidden", width, 1)
+    """Raise a `UserError` unless observations are served, and the rings hold what is collected at once."""
     distributions.flat_size(learner.spec.observation_space)
     made = plan(learner)
     check_range("capacity", learner.capacity, made.environment_steps)

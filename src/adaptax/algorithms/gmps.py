@@ -27,7 +27,7 @@ floor, under which imitation would drive it; later inner steps are halved (`late
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -37,7 +37,7 @@ from .. import buffers
 from ..nets.policy import Policy, PolicyParams
 from ..ops import baseline, distributions, inner, policy_losses
 from ..ops.tasks import check_index, map_tasks, mean_gradient
-from ..ranges import check_range
+from ..ranges import above, at_least, between, check_range, check_ranges
 from ..types import Array, Birth, Decision, Key, Memory, Metrics, Plan, Rollout, Spec, Timestep, Trial, UserError
 
 
@@ -91,65 +91,55 @@ class GMPS:
 
     spec: Spec
     """What the environment looks like; `training_tasks` says how many experts there are."""
-    tasks: int = 20
+    tasks: Annotated[int, at_least(1)] = 20
     """Tasks per meta-iteration."""
-    streams: int = 20
+    streams: Annotated[int, at_least(1)] = 20
     """Trajectories per task and round."""
-    steps: int = 0
+    steps: Annotated[int, at_least(0)] = 0
     """Environment steps per trajectory and round; 0: one full-length trial of the benchmark's protocol."""
-    expert_iterations: int = 100
+    expert_iterations: Annotated[int, at_least(1)] = 100
     """Meta-iterations in which the experts are trained, before imitation begins."""
-    expert_epochs: int = 20
+    expert_epochs: Annotated[int, at_least(1)] = 20
     """Adam steps of the experts on the data of one meta-iteration."""
-    expert_learning_rate: float = 1e-3
+    expert_learning_rate: Annotated[float, above(0)] = 1e-3
     """Adam's step size for the experts."""
-    clip: float = 0.2
+    clip: Annotated[float, above(0)] = 0.2
     """ε of the experts' clipped probability ratio."""
-    step_size: float = 0.1
+    step_size: Annotated[float, at_least(0)] = 0.1
     """α of the inner step (the initial one, when step sizes are learned)."""
     learn_step_sizes: bool = True
     """Learn α of every parameter."""
-    later_step_scale: float = 0.5
+    later_step_scale: Annotated[float, at_least(0)] = 0.5
     """Factor on α at every inner step after the first one, the only one in meta-training."""
-    inner_clip: float = 0.5
+    inner_clip: Annotated[float, above(0)] = 0.5
     """ε of the inner step's clipped probability ratio (it acts from the second outer step on)."""
-    adam_steps: int = 20
+    adam_steps: Annotated[int, at_least(1)] = 20
     """Outer gradient steps on the data of one meta-iteration."""
-    learning_rate: float = 5e-4
+    learning_rate: Annotated[float, above(0)] = 5e-4
     """Adam's step size in the outer loop."""
-    gradient_clip: float = 1.0
+    gradient_clip: Annotated[float, above(0)] = 1.0
     """Largest global norm of a gradient, of an outer one or of the experts'."""
     relabel: bool = True
     """Imitate in the states that the adapted policy visits too (DAgger; off: only where the experts went)."""
-    batch: int = 200
+    batch: Annotated[int, at_least(1)] = 200
     """States of each task that an outer step imitates in."""
     capacity: int = 4000
     """States that are kept of every training task, at least those of one round."""
-    hidden: tuple[int, ...] = (100, 100)
+    hidden: Annotated[tuple[int, ...], at_least(1)] = (100, 100)
     """Hidden units of the policy's layers, and of the experts'."""
-    context: int = 32
+    context: Annotated[int, at_least(1)] = 32
     """C: inputs that tell the experts the task, and are a learned bias of θ."""
-    discount: float = 0.99
+    discount: Annotated[float, between(0, 1)] = 0.99
     """γ."""
-    trace: float = 1.0
+    trace: Annotated[float, between(0, 1)] = 1.0
     """λ of the generalized advantage estimate."""
-    initial_std: float = 1.0
+    initial_std: Annotated[float, above(0)] = 1.0
     """Standard deviation of the actions before training (Box action spaces)."""
-    minimum_std: float = 0.1
+    minimum_std: Annotated[float, above(0)] = 0.1
     """Floor under the standard deviation of the actions, adapted or not."""
 
     def __post_init__(self) -> None:
-        for name in ("tasks", "streams", "expert_iterations", "expert_epochs", "adam_steps", "batch", "context"):
-            check_range(name, getattr(self, name), 1)
-        for name in ("steps", "step_size", "later_step_scale"):
-            check_range(name, getattr(self, name), 0)
-        rates = ("learning_rate", "expert_learning_rate", "gradient_clip")
-        for name in (*rates, "clip", "inner_clip", "initial_std", "minimum_std"):
-            check_range(name, getattr(self, name), 0, above=True)
-        for name in ("discount", "trace"):
-            check_range(name, getattr(self, name), 0, 1)
-        for width in self.hidden:
-            check_range("hidden", width, 1)
+        check_ranges(self)
         self._policy.check()
         if self.spec.training_tasks is None:
             raise UserError(

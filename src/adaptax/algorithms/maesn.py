@@ -25,7 +25,7 @@ adapts it too; in the code a switch that is zero by default multiplies that grad
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -34,7 +34,7 @@ from ..nets.policy import Policy, PolicyParams
 from ..ops import baseline, chance, policy_losses, trust_region
 from ..ops.distributions import DiagonalGaussian, Distribution
 from ..ops.tasks import check_index, map_tasks, mean_gradient, mean_over_tasks
-from ..ranges import check_range
+from ..ranges import above, at_least, between, check_ranges
 from ..types import Array, Birth, Decision, Key, Memory, Metrics, Plan, Rollout, Spec, Timestep, Trial, UserError
 
 
@@ -88,52 +88,43 @@ class MAESN:
 
     spec: Spec
     """What the environment looks like."""
-    tasks: int = 20
+    tasks: Annotated[int, at_least(1)] = 20
     """Tasks per meta-iteration."""
-    streams: int = 20
+    streams: Annotated[int, at_least(1)] = 20
     """Trajectories per task and round."""
-    steps: int = 0
+    steps: Annotated[int, at_least(0)] = 0
     """Environment steps per trajectory and round; 0: one full-length trial of the benchmark's protocol."""
-    inner_steps: int = 1
+    inner_steps: Annotated[int, at_least(1)] = 1
     """Gradient steps during meta-training."""
-    step_size: float = 0.5
+    step_size: Annotated[float, at_least(0)] = 0.5
     """α before training."""
     learn_step_sizes: bool = True
     """Learn α (off: it stays as it is)."""
-    later_step_scale: float = 0.5
+    later_step_scale: Annotated[float, at_least(0)] = 0.5
     """Factor on α at each inner step beyond one more than those of meta-training, over that of the step before."""
-    latent: int = 2
+    latent: Annotated[int, at_least(1)] = 2
     """Size of z."""
-    prior_weight: float = 0.1
+    prior_weight: Annotated[float, at_least(0)] = 0.1
     """w: weight of the divergence of the tasks' latents from N(0, I)."""
-    hidden: tuple[int, ...] = (100, 100)
+    hidden: Annotated[tuple[int, ...], at_least(1)] = (100, 100)
     """Hidden units of the policy's layers."""
-    discount: float = 0.99
+    discount: Annotated[float, between(0, 1)] = 0.99
     """γ."""
-    trace: float = 1.0
+    trace: Annotated[float, between(0, 1)] = 1.0
     """λ of the generalized advantage estimate."""
-    trust_region: float = 0.01
+    trust_region: Annotated[float, above(0)] = 0.01
     """δ: the largest mean KL divergence of an outer step."""
-    conjugate_gradients: int = 10
+    conjugate_gradients: Annotated[int, at_least(1)] = 10
     """Iterations of the conjugate-gradient method."""
-    damping: float = 1e-2
+    damping: Annotated[float, at_least(0)] = 1e-2
     """Added to the diagonal of the divergence's Hessian."""
-    initial_std: float = 1.0
+    initial_std: Annotated[float, above(0)] = 1.0
     """Standard deviation of the actions before training (Box action spaces)."""
-    minimum_std: float = 1e-6
+    minimum_std: Annotated[float, above(0)] = 1e-6
     """Floor under the standard deviation of the actions."""
 
     def __post_init__(self) -> None:
-        for name in ("tasks", "streams", "inner_steps", "latent", "conjugate_gradients"):
-            check_range(name, getattr(self, name), 1)
-        for name in ("steps", "step_size", "later_step_scale", "prior_weight", "damping"):
-            check_range(name, getattr(self, name), 0)
-        for name in ("trust_region", "initial_std", "minimum_std"):
-            check_range(name, getattr(self, name), 0, above=True)
-        for name in ("discount", "trace"):
-            check_range(name, getattr(self, name), 0, 1)
-        for width in self.hidden:
-            check_range("hidden", width, 1)
+        check_ranges(self)
         if self.spec.training_tasks is None:
             raise UserError(
                 "maesn keeps a latent of every training task: it needs a benchmark with a finite training set, such as "

@@ -26,7 +26,7 @@ standardised over the meta-batch).
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -35,7 +35,7 @@ from ..nets.policy import Policy, PolicyParams, only_body, only_context, only_he
 from ..ops import baseline, inner, policy_losses, returns, trust_region
 from ..ops.distributions import Distribution
 from ..ops.tasks import map_tasks, mean_gradient, mean_over_tasks
-from ..ranges import check_range
+from ..ranges import above, at_least, between, check_ranges
 from ..types import Array, Birth, Decision, Key, Memory, Metrics, Plan, Rollout, Spec, Timestep, Trial, UserError
 
 
@@ -73,33 +73,33 @@ class MAMLTRPO:
 
     spec: Spec
     """What the environment looks like."""
-    tasks: int = 40
+    tasks: Annotated[int, at_least(1)] = 40
     """Tasks per meta-iteration."""
-    streams: int = 20
+    streams: Annotated[int, at_least(1)] = 20
     """Trajectories per task and round."""
-    steps: int = 0
+    steps: Annotated[int, at_least(0)] = 0
     """Environment steps per trajectory and round; 0: one full-length trial of the benchmark's protocol."""
-    inner_steps: int = 1
+    inner_steps: Annotated[int, at_least(0)] = 1
     """Gradient steps during meta-training."""
-    step_size: float = 0.1
+    step_size: Annotated[float, at_least(0)] = 0.1
     """α of the inner step."""
-    later_step_scale: float = 0.5
+    later_step_scale: Annotated[float, at_least(0)] = 0.5
     """Factor on α at every inner step after those of meta-training."""
-    hidden: tuple[int, ...] = (100, 100)
+    hidden: Annotated[tuple[int, ...], at_least(1)] = (100, 100)
     """Hidden units of the policy's layers."""
-    discount: float = 0.99
+    discount: Annotated[float, between(0, 1)] = 0.99
     """γ."""
-    trace: float = 1.0
+    trace: Annotated[float, between(0, 1)] = 1.0
     """λ of the generalized advantage estimate."""
-    trust_region: float = 0.01
+    trust_region: Annotated[float, above(0)] = 0.01
     """δ: the largest mean KL divergence of an outer step."""
-    conjugate_gradients: int = 10
+    conjugate_gradients: Annotated[int, at_least(1)] = 10
     """Iterations of the conjugate-gradient method."""
-    damping: float = 0.3
+    damping: Annotated[float, at_least(0)] = 0.3
     """Added to the diagonal of the divergence's Hessian, which is blind to what the inner step undoes."""
-    initial_std: float = 1.0
+    initial_std: Annotated[float, above(0)] = 1.0
     """Standard deviation of the actions before training (Box action spaces)."""
-    minimum_std: float = 1e-6
+    minimum_std: Annotated[float, above(0)] = 1e-6
     """Floor under the standard deviation of the actions, adapted or not."""
     first_order: bool = False
     """Treat inner gradients as constants (FOMAML)."""
@@ -109,22 +109,13 @@ class MAMLTRPO:
     """Adapt all but the last layer (BOIL)."""
     adapt_only_context: bool = False
     """Adapt only inputs of the network that begin as zeros, its context (CAVIA)."""
-    context: int = 2
+    context: Annotated[int, at_least(1)] = 2
     """How many such inputs there are, if they adapt."""
     exploration_credit: bool = False
     """Credit what was done before the inner step with what was earned after it (E-MAML)."""
 
     def __post_init__(self) -> None:
-        for name in ("tasks", "streams", "conjugate_gradients", "context"):
-            check_range(name, getattr(self, name), 1)
-        for name in ("steps", "inner_steps", "step_size", "later_step_scale", "damping"):
-            check_range(name, getattr(self, name), 0)
-        for name in ("trust_region", "initial_std", "minimum_std"):
-            check_range(name, getattr(self, name), 0, above=True)
-        for name in ("discount", "trace"):
-            check_range(name, getattr(self, name), 0, 1)
-        for width in self.hidden:
-            check_range("hidden", width, 1)
+        check_ranges(self)
         only = [name for name in ("head", "body", "context") if getattr(self, f"adapt_only_{name}")]
         if len(only) > 1:
             names = " and ".join(f"adapt-only-{name}" for name in only)

@@ -30,7 +30,7 @@ modulation: the paper's others, a sigmoid gate and softmax attention, did worse 
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -43,7 +43,7 @@ from ..nets.policy import Policy, PolicyParams
 from ..nets.recurrent import gru
 from ..ops import baseline, distributions, inner, policy_losses
 from ..ops.tasks import map_tasks
-from ..ranges import check_range
+from ..ranges import above, at_least, between, check_range, check_ranges
 from ..types import Array, Birth, Decision, Key, Memory, Metrics, Params, Plan, Rollout, Spec, Timestep, Trial
 
 
@@ -103,55 +103,46 @@ class MMAML:
 
     spec: Spec
     """What the environment looks like."""
-    tasks: int = 40
+    tasks: Annotated[int, at_least(1)] = 40
     """Tasks per meta-iteration."""
-    streams: int = 20
+    streams: Annotated[int, at_least(1)] = 20
     """Trajectories per task and round."""
-    steps: int = 0
+    steps: Annotated[int, at_least(0)] = 0
     """Environment steps per trajectory and round; 0: one full-length trial of the benchmark's protocol."""
-    inner_steps: int = 1
+    inner_steps: Annotated[int, at_least(0)] = 1
     """Gradient steps during meta-training, after the one on the probing round."""
-    step_size: float = 0.1
+    step_size: Annotated[float, at_least(0)] = 0.1
     """α: the inner step size of the modulated policy."""
-    probing_step_size: float = 0.1
+    probing_step_size: Annotated[float, at_least(0)] = 0.1
     """α₀: the inner step size on the probing round, of the policy without modulation; 0: it is only encoded."""
-    encoder_hidden: int = 32
+    encoder_hidden: Annotated[int, at_least(1)] = 32
     """Units of the encoder's GRU, in each direction."""
-    hidden: tuple[int, ...] = (64, 64)
+    hidden: Annotated[tuple[int, ...], at_least(1)] = (64, 64)
     """Hidden units of the policy's layers, all of which are modulated."""
-    discount: float = 0.99
+    discount: Annotated[float, between(0, 1)] = 0.99
     """γ."""
-    trace: float = 1.0
+    trace: Annotated[float, between(0, 1)] = 1.0
     """λ of the generalized advantage estimate."""
-    learning_rate: float = 1e-3
+    learning_rate: Annotated[float, above(0)] = 1e-3
     """Adam's step size in the outer loop."""
-    decay: int = 0
+    decay: Annotated[int, at_least(0)] = 0
     """Meta-iterations over which the outer step size goes linearly to zero; 0: never."""
-    epochs: int = 5
+    epochs: Annotated[int, at_least(1)] = 5
     """Outer gradient steps on one meta-batch."""
-    clip: float = 0.2
+    clip: Annotated[float, above(0)] = 0.2
     """ε of the outer clipped probability ratio (it acts from the second epoch on)."""
-    penalty: float = 5e-4
+    penalty: Annotated[float, at_least(0)] = 5e-4
     """η: weight of the divergence from the policies that collected the data before the inner steps."""
-    gradient_clip: float = 1.0
+    gradient_clip: Annotated[float, above(0)] = 1.0
     """Largest global norm of an outer gradient."""
-    initial_std: float = 1.0
+    initial_std: Annotated[float, above(0)] = 1.0
     """Standard deviation of the actions before training (Box action spaces)."""
-    minimum_std: float = 0.1
+    minimum_std: Annotated[float, above(0)] = 0.1
     """Floor under the standard deviation of the actions, adapted or not."""
 
     def __post_init__(self) -> None:
-        for name in ("tasks", "streams", "epochs", "encoder_hidden"):
-            check_range(name, getattr(self, name), 1)
-        for name in ("steps", "inner_steps", "step_size", "probing_step_size", "decay", "penalty"):
-            check_range(name, getattr(self, name), 0)
-        for name in ("learning_rate", "gradient_clip", "clip", "initial_std", "minimum_std"):
-            check_range(name, getattr(self, name), 0, above=True)
-        for name in ("discount", "trace"):
-            check_range(name, getattr(self, name), 0, 1)
+        check_ranges(self)
         check_range("number of hidden layers", len(self.hidden), 1)  # else there is nothing to modulate
-        for width in self.hidden:
-            check_range("hidden", width, 1)
         self._policy.check()
 
     @property

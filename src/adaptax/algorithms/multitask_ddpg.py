@@ -16,7 +16,7 @@ first, no weight decay, and what was collected is learned from in one piece afte
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -29,7 +29,7 @@ from ..ops import chance, distributions, squashed
 from ..ops.averaging import polyak
 from ..ops.temporal_difference import smoothed_action, soft_target
 from ..ops.transitions import Transition
-from ..ranges import check_range
+from ..ranges import above, at_least, at_most, between, check_ranges
 from ..replay import Adapted, ReplayState, descend
 from ..types import Array, Birth, Decision, Key, Memory, Metrics, Params, Plan, Rollout, Spec, Timestep, Trial
 
@@ -60,44 +60,43 @@ class MultitaskDDPG:
 
     spec: Spec
     """What the environment looks like."""
-    tasks: int = 20
+    tasks: Annotated[int, at_least(1)] = 20
     """Tasks per iteration."""
-    streams: int = 4
+    streams: Annotated[int, at_least(1)] = 4
     """Trajectories per task and round."""
-    steps: int = 0
+    steps: Annotated[int, at_least(0)] = 0
     """Environment steps per trajectory and round; 0: one full-length trial of the benchmark's protocol."""
-    hidden: tuple[int, ...] = (128, 128)
+    hidden: Annotated[tuple[int, ...], at_least(1)] = (128, 128)
     """Hidden ReLU units of the layers of policy and critics."""
     twin: bool = True
     """Two critics, smoothed target actions and a delayed policy (TD3); without: DDPG."""
-    noise: float = 0.1
+    noise: Annotated[float, at_least(0)] = 0.1
     """σ: standard deviation of what is added to actions in (−1, 1)."""
-    target_noise: float = 0.2
+    target_noise: Annotated[float, at_least(0)] = 0.2
     """σ': the same of target actions (TD3)."""
-    target_noise_clip: float = 0.5
+    target_noise_clip: Annotated[float, at_least(0)] = 0.5
     """c: where that is cut off."""
-    discount: float = 0.99
+    discount: Annotated[float, between(0, 1)] = 0.99
     """γ."""
-    gradient_steps: int = 200
+    gradient_steps: Annotated[int, at_least(1)] = 200
     """Gradient steps in one iteration."""
-    batch: int = 256
+    batch: Annotated[int, at_least(1)] = 256
     """Transitions in each of them."""
     capacity: int = 200_000
     """Transitions in the replay, at least those of one iteration."""
-    learning_rate: float = 1e-3
+    learning_rate: Annotated[float, above(0)] = 1e-3
     """Adam's step size, in training and on a new task."""
-    target_rate: float = 0.005
+    target_rate: Annotated[float, above(0), at_most(1)] = 0.005
     """τ: rate at which targets follow."""
-    fine_tuning_steps: int = 200
+    fine_tuning_steps: Annotated[int, at_least(0)] = 200
     """Gradient steps after each round of a new task."""
     fine_tuning_capacity: int = 10_000
     """Transitions that are kept of a new task, at least those of one round."""
 
     def __post_init__(self) -> None:
         replay.check_continuous(self.spec.action_space, "multitask-ddpg")
+        check_ranges(self)
         replay.check(self)
-        for name in ("noise", "target_noise", "target_noise_clip"):
-            check_range(name, getattr(self, name), 0)
 
     @property
     def plan(self) -> Plan:

@@ -18,7 +18,7 @@ without layers of their own for V and A, and what was collected is learned from 
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import gymnasium
 import jax
@@ -33,7 +33,7 @@ from ..ops.averaging import polyak
 from ..ops.epsilon_greedy import annealed, epsilon_greedy
 from ..ops.temporal_difference import dueling, q_learning_target
 from ..ops.transitions import Transition
-from ..ranges import check_range
+from ..ranges import above, at_least, at_most, between, check_ranges
 from ..replay import Adapted, ReplayState, descend
 from ..types import (
     Array,
@@ -64,37 +64,37 @@ class MultitaskDQN:
 
     spec: Spec
     """What the environment looks like."""
-    tasks: int = 20
+    tasks: Annotated[int, at_least(1)] = 20
     """Tasks per iteration."""
-    streams: int = 4
+    streams: Annotated[int, at_least(1)] = 4
     """Trajectories per task and round."""
-    steps: int = 0
+    steps: Annotated[int, at_least(0)] = 0
     """Environment steps per trajectory and round; 0: one full-length trial of the benchmark's protocol."""
-    hidden: tuple[int, ...] = (128, 128)
+    hidden: Annotated[tuple[int, ...], at_least(1)] = (128, 128)
     """Hidden ReLU units of the layers of Q."""
     double: bool = True
     """Let Q choose the action whose value Q' tells."""
     dueling: bool = True
     """Q as a value and the advantages of the actions."""
-    epsilon: float = 1.0
+    epsilon: Annotated[float, between(0, 1)] = 1.0
     """Chance of a random action in the first iteration."""
-    final_epsilon: float = 0.05
+    final_epsilon: Annotated[float, between(0, 1)] = 0.05
     """Chance of a random action once `epsilon_decay` iterations are over, and on a new task."""
-    epsilon_decay: int = 100
+    epsilon_decay: Annotated[int, at_least(1)] = 100
     """Iterations over which the chance falls linearly."""
-    discount: float = 0.99
+    discount: Annotated[float, between(0, 1)] = 0.99
     """γ."""
-    gradient_steps: int = 200
+    gradient_steps: Annotated[int, at_least(1)] = 200
     """Gradient steps in one iteration."""
-    batch: int = 256
+    batch: Annotated[int, at_least(1)] = 256
     """Transitions in each of them."""
     capacity: int = 200_000
     """Transitions in the replay, at least those of one iteration."""
-    learning_rate: float = 1e-3
+    learning_rate: Annotated[float, above(0)] = 1e-3
     """Adam's step size, in training and on a new task."""
-    target_rate: float = 0.005
+    target_rate: Annotated[float, above(0), at_most(1)] = 0.005
     """τ: rate at which the target Q' follows Q."""
-    fine_tuning_steps: int = 200
+    fine_tuning_steps: Annotated[int, at_least(0)] = 200
     """Gradient steps after each round of a new task."""
     fine_tuning_capacity: int = 10_000
     """Transitions that are kept of a new task, at least those of one round."""
@@ -105,10 +105,8 @@ class MultitaskDQN:
                 f"multitask-dqn needs discrete actions and the action space here is {self.spec.action_space}; "
                 "multitask-sac and multitask-ddpg are the baselines for continuous ones"
             )
+        check_ranges(self)
         replay.check(self)
-        for name in ("epsilon", "final_epsilon"):
-            check_range(name, getattr(self, name), 0, 1)
-        check_range("epsilon_decay", self.epsilon_decay, 1)
 
     @property
     def plan(self) -> Plan:

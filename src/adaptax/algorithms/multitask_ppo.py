@@ -13,7 +13,7 @@ moments on a new task begin as zeros.
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +22,7 @@ import optax
 from ..nets.policy import Policy, PolicyParams
 from ..ops import baseline, policy_losses
 from ..ops.tasks import map_tasks, mean_gradient
-from ..ranges import check_range
+from ..ranges import above, at_least, between, check_ranges
 from ..types import Array, Birth, Decision, Key, Memory, Metrics, Plan, Rollout, Spec, Timestep, Trial
 
 
@@ -58,48 +58,39 @@ class MultitaskPPO:
 
     spec: Spec
     """What the environment looks like."""
-    tasks: int = 40
+    tasks: Annotated[int, at_least(1)] = 40
     """Tasks per iteration."""
-    streams: int = 20
+    streams: Annotated[int, at_least(1)] = 20
     """Trajectories per task and round."""
-    steps: int = 0
+    steps: Annotated[int, at_least(0)] = 0
     """Environment steps per trajectory and round; 0: one full-length trial of the benchmark's protocol."""
-    hidden: tuple[int, ...] = (100, 100)
+    hidden: Annotated[tuple[int, ...], at_least(1)] = (100, 100)
     """Hidden units of the policy's layers."""
-    discount: float = 0.99
+    discount: Annotated[float, between(0, 1)] = 0.99
     """γ."""
-    trace: float = 1.0
+    trace: Annotated[float, between(0, 1)] = 1.0
     """λ of the generalized advantage estimate."""
-    clip: float = 0.2
+    clip: Annotated[float, above(0)] = 0.2
     """ε of the clipped probability ratio."""
-    epochs: int = 5
+    epochs: Annotated[int, at_least(1)] = 5
     """Gradient steps on the data of one iteration."""
-    learning_rate: float = 1e-3
+    learning_rate: Annotated[float, above(0)] = 1e-3
     """Adam's step size in training."""
-    fine_tuning_epochs: int = 20
+    fine_tuning_epochs: Annotated[int, at_least(0)] = 20
     """Gradient steps on each round of a new task."""
-    fine_tuning_rate: float = 1e-2
+    fine_tuning_rate: Annotated[float, at_least(0)] = 1e-2
     """η: Adam's step size on a new task."""
-    entropy: float = 0.0
+    entropy: Annotated[float, at_least(0)] = 0.0
     """w: weight of the entropy bonus in training."""
-    gradient_clip: float = 1.0
+    gradient_clip: Annotated[float, above(0)] = 1.0
     """Largest global norm of a gradient."""
-    initial_std: float = 1.0
+    initial_std: Annotated[float, above(0)] = 1.0
     """Standard deviation of the actions before training (Box action spaces)."""
-    minimum_std: float = 0.1
+    minimum_std: Annotated[float, above(0)] = 0.1
     """Floor under the standard deviation of the actions."""
 
     def __post_init__(self) -> None:
-        for name in ("tasks", "streams", "epochs"):
-            check_range(name, getattr(self, name), 1)
-        for name in ("steps", "entropy", "fine_tuning_epochs", "fine_tuning_rate"):
-            check_range(name, getattr(self, name), 0)
-        for name in ("learning_rate", "gradient_clip", "clip", "initial_std", "minimum_std"):
-            check_range(name, getattr(self, name), 0, above=True)
-        for name in ("discount", "trace"):
-            check_range(name, getattr(self, name), 0, 1)
-        for width in self.hidden:
-            check_range("hidden", width, 1)
+        check_ranges(self)
         self._policy.check()
 
     @property

@@ -29,7 +29,7 @@ weights begin in ±1/√inputs; Q and V are networks' outputs times ρ (`nets.so
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -44,7 +44,7 @@ from ..ops.distributions import DiagonalGaussian
 from ..ops.gaussian_product import GaussianProduct, no_factors
 from ..ops.tasks import mean_gradient
 from ..ops.transitions import Transition, transitions
-from ..ranges import check_range
+from ..ranges import above, at_least, at_most, between, check_range, check_ranges
 from ..types import Array, Birth, Decision, Key, Metrics, Params, Plan, Rollout, Spec, Timestep, Trial, UserError
 
 
@@ -80,19 +80,19 @@ class PEARL:
 
     spec: Spec
     """What the environment looks like; `training_tasks` says of how many tasks data are kept."""
-    tasks: int = 5
+    tasks: Annotated[int, at_least(1)] = 5
     """Tasks per meta-iteration from which data are collected."""
-    rounds: int = 2
+    rounds: Annotated[int, at_least(1)] = 2
     """Rounds of a trial, with a new belief after each."""
     context_rounds: int = 1
     """How many of them, from the first, contexts are drawn from; 0: all."""
-    streams: int = 2
+    streams: Annotated[int, at_least(1)] = 2
     """Episodes that are collected side by side in a round, with latents of their own."""
-    steps: int = 0
+    steps: Annotated[int, at_least(0)] = 0
     """Environment steps per stream and round; 0: one full-length episode."""
-    exploration: int = 2
+    exploration: Annotated[int, at_least(0)] = 2
     """Episodes on a training task until which latents are drawn from the prior."""
-    judged_exploration: int = 0
+    judged_exploration: Annotated[int, at_least(0)] = 0
     """The same on a new task; 0: as many."""
     explore_until_rewarded: bool = False
     """Draw latents from the prior for longer, as long as no reward but 0 was perceived (for sparse rewards)."""
@@ -100,57 +100,46 @@ class PEARL:
     """Whether a judged agent takes the policy's mean action; else it draws, as in training."""
     explore_by_mean: bool = True
     """Whether it takes that action already while its latents are drawn from the prior."""
-    latent: int = 5
+    latent: Annotated[int, at_least(1)] = 5
     """Z: size of z."""
-    encoder_hidden: tuple[int, ...] = (200, 200, 200)
+    encoder_hidden: Annotated[tuple[int, ...], at_least(1)] = (200, 200, 200)
     """Hidden ReLU units of the encoder's layers."""
-    hidden: tuple[int, ...] = (300, 300, 300)
+    hidden: Annotated[tuple[int, ...], at_least(1)] = (300, 300, 300)
     """Hidden ReLU units of the layers of policy, critics and value."""
     next_in_context: bool = False
     """Let the encoder read s' too (for tasks that differ in dynamics)."""
     deterministic: bool = False
     """z is the belief's mean, without divergence from the prior (the paper's ablation)."""
-    prior_weight: float = 0.1
+    prior_weight: Annotated[float, at_least(0)] = 0.1
     """β: weight of KL(q(z | c) ‖ N(0, I))."""
-    gradient_steps: int = 2000
+    gradient_steps: Annotated[int, at_least(1)] = 2000
     """Gradient steps in one meta-iteration."""
-    meta_batch: int = 16
+    meta_batch: Annotated[int, at_least(1)] = 16
     """Tasks in each of them."""
-    batch: int = 256
+    batch: Annotated[int, at_least(1)] = 256
     """Transitions of each task in each of them."""
-    context: int = 64
+    context: Annotated[int, at_least(1)] = 64
     """Transitions of each task from which its belief is inferred there, at most those collected for it."""
     capacity: int = 20_000
     """Transitions that are kept of every training task, at least those of one trial."""
-    discount: float = 0.99
+    discount: Annotated[float, between(0, 1)] = 0.99
     """γ."""
-    reward_scale: float = 5.0
+    reward_scale: Annotated[float, above(0)] = 5.0
     """ρ: factor on rewards, in place of a temperature."""
-    learning_rate: float = 3e-4
+    learning_rate: Annotated[float, above(0)] = 3e-4
     """Adam's step size, for all networks."""
-    decay: int = 0
+    decay: Annotated[int, at_least(0)] = 0
     """Meta-iterations over which it goes linearly to zero; 0: never."""
-    target_rate: float = 0.005
+    target_rate: Annotated[float, above(0), at_most(1)] = 0.005
     """τ: rate at which V̄ follows V."""
-    mean_weight: float = 1e-3
+    mean_weight: Annotated[float, at_least(0)] = 1e-3
     """Weight of the mean square of the policy's means before tanh."""
-    log_std_weight: float = 1e-3
+    log_std_weight: Annotated[float, at_least(0)] = 1e-3
     """Weight of the mean square of the policy's log standard deviations."""
 
     def __post_init__(self) -> None:
-        for name in ("tasks", "rounds", "streams", "latent", "gradient_steps", "meta_batch", "batch", "context"):
-            check_range(name, getattr(self, name), 1)
-        weights = ("prior_weight", "mean_weight", "log_std_weight")
-        for name in ("steps", "exploration", "judged_exploration", "decay", *weights):
-            check_range(name, getattr(self, name), 0)
-        for name in ("reward_scale", "learning_rate", "target_rate"):
-            check_range(name, getattr(self, name), 0, above=True)
+        check_ranges(self)
         check_range("context_rounds", self.context_rounds, 0, self.rounds)
-        check_range("target_rate", self.target_rate, high=1)
-        check_range("discount", self.discount, 0, 1)
-        for name in ("hidden", "encoder_hidden"):
-            for width in getattr(self, name):
-                check_range(name, width, 1)
         squashed.check_bounded(self.spec.action_space, "PEARL")
         if self.spec.training_tasks is None:
             raise UserError(

@@ -19,7 +19,7 @@ steps, the divergence is the mean over the rounds before them.
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -29,7 +29,7 @@ from ..nets.policy import Policy, PolicyParams
 from ..ops import baseline, inner, policy_losses
 from ..ops.distributions import Distribution
 from ..ops.tasks import map_tasks, mean_gradient
-from ..ranges import check_range
+from ..ranges import above, at_least, between, check_ranges
 from ..types import Array, Birth, Decision, Key, Memory, Metrics, Plan, Rollout, Spec, Timestep, Trial
 
 
@@ -67,46 +67,37 @@ class ProMP:
 
     spec: Spec
     """What the environment looks like."""
-    tasks: int = 40
+    tasks: Annotated[int, at_least(1)] = 40
     """Tasks per meta-iteration."""
-    streams: int = 20
+    streams: Annotated[int, at_least(1)] = 20
     """Trajectories per task and round."""
-    steps: int = 0
+    steps: Annotated[int, at_least(0)] = 0
     """Environment steps per trajectory and round; 0: one full-length trial of the benchmark's protocol."""
-    inner_steps: int = 1
+    inner_steps: Annotated[int, at_least(1)] = 1
     """Gradient steps during meta-training."""
-    step_size: float = 0.1
+    step_size: Annotated[float, at_least(0)] = 0.1
     """α of the inner step."""
-    hidden: tuple[int, ...] = (64, 64)
+    hidden: Annotated[tuple[int, ...], at_least(1)] = (64, 64)
     """Hidden tanh units of the policy's layers."""
-    discount: float = 0.99
+    discount: Annotated[float, between(0, 1)] = 0.99
     """γ."""
-    trace: float = 1.0
+    trace: Annotated[float, between(0, 1)] = 1.0
     """λ of the generalized advantage estimate."""
-    learning_rate: float = 1e-3
+    learning_rate: Annotated[float, above(0)] = 1e-3
     """Adam's step size in the outer loop."""
-    epochs: int = 5
+    epochs: Annotated[int, at_least(1)] = 5
     """Outer gradient steps on one meta-batch."""
-    clip: float = 0.3
+    clip: Annotated[float, above(0)] = 0.3
     """ε of the outer clipped probability ratio (it acts from the second epoch on)."""
-    penalty: float = 5e-4
+    penalty: Annotated[float, at_least(0)] = 5e-4
     """η: weight of the divergence from the policy that collected the data before the inner step."""
-    initial_std: float = 1.0
+    initial_std: Annotated[float, above(0)] = 1.0
     """Standard deviation of the actions before training (Box action spaces)."""
-    minimum_std: float = 1e-6
+    minimum_std: Annotated[float, above(0)] = 1e-6
     """Floor under the standard deviation of the actions, adapted or not."""
 
     def __post_init__(self) -> None:
-        for name in ("tasks", "streams", "inner_steps", "epochs"):
-            check_range(name, getattr(self, name), 1)
-        for name in ("steps", "step_size", "penalty"):
-            check_range(name, getattr(self, name), 0)
-        for name in ("learning_rate", "clip", "initial_std", "minimum_std"):
-            check_range(name, getattr(self, name), 0, above=True)
-        for name in ("discount", "trace"):
-            check_range(name, getattr(self, name), 0, 1)
-        for width in self.hidden:
-            check_range("hidden", width, 1)
+        check_ranges(self)
         self._policy.check()
 
     @property

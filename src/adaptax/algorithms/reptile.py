@@ -16,7 +16,7 @@ nothing credits φ for what it explores.
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +25,7 @@ import optax
 from ..nets.policy import Policy, PolicyParams
 from ..ops import baseline, policy_losses
 from ..ops.tasks import map_tasks
-from ..ranges import check_range
+from ..ranges import above, at_least, between, check_ranges
 from ..types import Array, Birth, Decision, Key, Memory, Metrics, Plan, Rollout, Spec, Timestep, Trial
 
 
@@ -51,42 +51,33 @@ class Reptile:
 
     spec: Spec
     """What the environment looks like."""
-    tasks: int = 20
+    tasks: Annotated[int, at_least(1)] = 20
     """Tasks per meta-iteration."""
-    streams: int = 20
+    streams: Annotated[int, at_least(1)] = 20
     """Trajectories per task and round."""
-    steps: int = 0
+    steps: Annotated[int, at_least(0)] = 0
     """Environment steps per trajectory and round; 0: one full-length trial of the benchmark's protocol."""
-    inner_steps: int = 5
+    inner_steps: Annotated[int, at_least(1)] = 5
     """k: rounds per task, with a step after each."""
-    step_size: float = 0.01
+    step_size: Annotated[float, at_least(0)] = 0.01
     """Adam's step size on a task."""
-    interpolation: float = 1.0
+    interpolation: Annotated[float, between(0, 1)] = 1.0
     """ε: how far the initialisation moves towards the adapted parameters."""
-    decay: int = 0
+    decay: Annotated[int, at_least(0)] = 0
     """Meta-iterations over which ε goes linearly to zero; 0: never."""
-    hidden: tuple[int, ...] = (100, 100)
+    hidden: Annotated[tuple[int, ...], at_least(1)] = (100, 100)
     """Hidden units of the policy's layers."""
-    discount: float = 0.99
+    discount: Annotated[float, between(0, 1)] = 0.99
     """γ."""
-    trace: float = 1.0
+    trace: Annotated[float, between(0, 1)] = 1.0
     """λ of the generalized advantage estimate."""
-    initial_std: float = 1.0
+    initial_std: Annotated[float, above(0)] = 1.0
     """Standard deviation of the actions before training (Box action spaces)."""
-    minimum_std: float = 0.1
+    minimum_std: Annotated[float, above(0)] = 0.1
     """Floor under the standard deviation of the actions, adapted or not."""
 
     def __post_init__(self) -> None:
-        for name in ("tasks", "streams", "inner_steps"):
-            check_range(name, getattr(self, name), 1)
-        for name in ("steps", "decay", "step_size"):
-            check_range(name, getattr(self, name), 0)
-        for name in ("initial_std", "minimum_std"):
-            check_range(name, getattr(self, name), 0, above=True)
-        for name in ("discount", "trace", "interpolation"):
-            check_range(name, getattr(self, name), 0, 1)
-        for width in self.hidden:
-            check_range("hidden", width, 1)
+        check_ranges(self)
         self._policy.check()
 
     @property

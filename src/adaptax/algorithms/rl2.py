@@ -15,7 +15,7 @@ without weight normalisation. With `episodes` left out, a trial has the benchmar
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +26,7 @@ from ..nets.mlp import Layer
 from ..nets.network import uniform_weights
 from ..nets.trial_encoder import TrialEncoder, TrialMemory
 from ..ops import distributions, minibatches, policy_losses, returns
-from ..ranges import check_range
+from ..ranges import above, at_least, between, check_range, check_ranges
 from ..types import Adapted, Array, Birth, Decision, Key, Metrics, Params, Plan, Rollout, Spec, Timestep, Trial
 
 
@@ -70,57 +70,50 @@ class RL2:
 
     spec: Spec
     """What the environment looks like."""
-    tasks: int = 256
+    tasks: Annotated[int, at_least(1)] = 256
     """Tasks per meta-iteration."""
-    streams: int = 1
+    streams: Annotated[int, at_least(1)] = 1
     """Independent trials on each task."""
-    episodes: int = 0
+    episodes: Annotated[int, at_least(0)] = 0
     """Episodes per trial; 0: as many as the benchmark's protocol says."""
     network: str = "gru"
     """The recurrent network: gru, lstm, or a transformer that attends to the whole trial."""
-    hidden: int = 128
+    hidden: Annotated[int, at_least(1)] = 128
     """Hidden units of the recurrent network."""
-    head_hidden: int = 0
+    head_hidden: Annotated[int, at_least(0)] = 0
     """Units of a ReLU layer that the policy and the value have in front of them, on the recurrence's output and the
     observation; 0: none."""
     pairs: bool = False
     """Whether the recurrence also reads which observation–action pair the last reward came from, as one product."""
     exploration_episodes: int = 0
     """First episodes of a trial whose rewards are left out of the return that trains (E-RL²)."""
-    discount: float = 0.99
+    discount: Annotated[float, between(0, 1)] = 0.99
     """γ, over the whole trial."""
-    trace: float = 0.95
+    trace: Annotated[float, between(0, 1)] = 0.95
     """λ of the generalized advantage estimate."""
-    clip: float = 0.2
+    clip: Annotated[float, above(0)] = 0.2
     """ε of the clipped probability ratio."""
-    epochs: int = 4
+    epochs: Annotated[int, at_least(1)] = 4
     """Passes over the collected trials in one meta-iteration."""
-    minibatches: int = 4
+    minibatches: Annotated[int, at_least(1)] = 4
     """Parts into which each pass is cut (whole trials)."""
-    learning_rate: float = 1e-3
+    learning_rate: Annotated[float, above(0)] = 1e-3
     """Adam's step size."""
-    decay: int = 0
+    decay: Annotated[int, at_least(0)] = 0
     """Meta-iterations over which the step size goes linearly to zero, and the entropy bonus in two thirds of them;
     0: never."""
-    entropy: float = 0.0
+    entropy: Annotated[float, at_least(0)] = 0.0
     """Weight of the entropy bonus."""
     final_entropy: float = 0.0
     """What `decay` leaves of it."""
-    value_weight: float = 0.5
+    value_weight: Annotated[float, at_least(0)] = 0.5
     """Weight of the value loss."""
-    gradient_clip: float = 0.5
+    gradient_clip: Annotated[float, above(0)] = 0.5
     """Largest global norm of a gradient."""
 
     def __post_init__(self) -> None:
-        for name in ("tasks", "streams", "hidden", "epochs", "minibatches"):
-            check_range(name, getattr(self, name), 1)
-        for name in ("episodes", "head_hidden", "decay", "entropy", "value_weight"):
-            check_range(name, getattr(self, name), 0)
+        check_ranges(self)
         check_range("final_entropy", self.final_entropy, 0, self.entropy)
-        for name in ("learning_rate", "gradient_clip", "clip"):
-            check_range(name, getattr(self, name), 0, above=True)
-        for name in ("discount", "trace"):
-            check_range(name, getattr(self, name), 0, 1)
         check_range("minibatches", self.minibatches, 1, self.tasks * self.streams)
         check_range("exploration_episodes", self.exploration_episodes, 0, (self.episodes or self.spec.episodes) - 1)
         distributions.outputs_needed(self.spec.action_space)

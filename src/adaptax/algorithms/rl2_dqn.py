@@ -16,7 +16,7 @@ al. 2024 (AMAGO) show what off-policy RL² is worth at scale.
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import gymnasium
 import jax
@@ -32,7 +32,7 @@ from ..ops import distributions, returns
 from ..ops.averaging import polyak
 from ..ops.epsilon_greedy import annealed, epsilon_greedy
 from ..ops.temporal_difference import dueling, q_learning_target
-from ..ranges import check_range
+from ..ranges import above, at_least, at_most, between, check_range, check_ranges
 from ..types import (
     Adapted,
     Array,
@@ -79,17 +79,17 @@ class RL2DQN:
 
     spec: Spec
     """What the environment looks like."""
-    tasks: int = 16
+    tasks: Annotated[int, at_least(1)] = 16
     """Tasks per meta-iteration."""
-    streams: int = 1
+    streams: Annotated[int, at_least(1)] = 1
     """Independent trials on each task."""
-    episodes: int = 0
+    episodes: Annotated[int, at_least(0)] = 0
     """Episodes per trial; 0: as many as the benchmark's protocol says."""
     network: str = "gru"
     """The recurrent network: gru, lstm, or a transformer that attends to the whole trial."""
-    hidden: int = 64
+    hidden: Annotated[int, at_least(1)] = 64
     """Hidden units of the recurrent network."""
-    head_hidden: tuple[int, ...] = (128,)
+    head_hidden: Annotated[tuple[int, ...], at_least(1)] = (128,)
     """Hidden ReLU units of the head's layers, on the recurrence's output and the observation."""
     pairs: bool = False
     """Whether the recurrence also reads which observation–action pair the last reward came from, as one product."""
@@ -99,42 +99,33 @@ class RL2DQN:
     """Whether the online network chooses the action that the target network values."""
     dueling: bool = True
     """Whether the head is a value and advantages."""
-    gradient_steps: int = 10
+    gradient_steps: Annotated[int, at_least(1)] = 10
     """Gradient steps in one meta-iteration."""
     batch: int = 64
     """Whole trials in each of them."""
     capacity: int = 10_000
     """Trials in the ring."""
-    discount: float = 0.99
+    discount: Annotated[float, between(0, 1)] = 0.99
     """γ, over the whole trial."""
-    target_rate: float = 0.01
+    target_rate: Annotated[float, above(0), at_most(1)] = 0.01
     """τ: rate at which the target network follows, at every gradient step."""
-    learning_rate: float = 1e-3
+    learning_rate: Annotated[float, above(0)] = 1e-3
     """Adam's step size."""
-    decay: int = 0
+    decay: Annotated[int, at_least(0)] = 0
     """Meta-iterations over which the step size goes linearly to zero; 0: never."""
-    gradient_clip: float = 0.5
+    gradient_clip: Annotated[float, above(0)] = 0.5
     """Largest global norm of a gradient."""
-    epsilon: float = 1.0
+    epsilon: Annotated[float, between(0, 1)] = 1.0
     """Chance of a random action in the first meta-iteration."""
-    final_epsilon: float = 0.05
+    final_epsilon: Annotated[float, between(0, 1)] = 0.05
     """Chance of a random action once `epsilon_decay` meta-iterations are over."""
-    epsilon_decay: int = 200
+    epsilon_decay: Annotated[int, at_least(1)] = 200
     """Meta-iterations over which it falls, linearly."""
-    judged_epsilon: float = 0.0
+    judged_epsilon: Annotated[float, between(0, 1)] = 0.0
     """Chance of a random action when the agent is judged."""
 
     def __post_init__(self) -> None:
-        for name in ("tasks", "streams", "hidden", "gradient_steps", "epsilon_decay"):
-            check_range(name, getattr(self, name), 1)
-        for name in ("episodes", "decay"):
-            check_range(name, getattr(self, name), 0)
-        for name in ("learning_rate", "gradient_clip", "target_rate"):
-            check_range(name, getattr(self, name), 0, above=True)
-        for name in ("discount", "target_rate", "epsilon", "final_epsilon", "judged_epsilon"):
-            check_range(name, getattr(self, name), 0, 1)
-        for width in self.head_hidden:
-            check_range("head_hidden", width, 1)
+        check_ranges(self)
         check_range("exploration_episodes", self.exploration_episodes, 0, (self.episodes or self.spec.episodes) - 1)
         check_range("capacity", self.capacity, self.tasks * self.streams)
         check_range("batch", self.batch, 1, self.capacity)

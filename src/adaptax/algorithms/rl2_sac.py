@@ -19,7 +19,7 @@ more critics, several discounts at once and a filtered imitation term.
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import gymnasium
 import jax
@@ -33,7 +33,7 @@ from ..nets.trial_encoder import PastTrial, TrialEncoder, TrialMemory, time_firs
 from ..ops import returns, squashed
 from ..ops.averaging import polyak
 from ..ops.temporal_difference import soft_target, temperature_loss
-from ..ranges import check_range
+from ..ranges import above, at_least, at_most, between, check_range, check_ranges
 from ..types import (
     Adapted,
     Array,
@@ -83,43 +83,43 @@ class RL2SAC:
 
     spec: Spec
     """What the environment looks like."""
-    tasks: int = 16
+    tasks: Annotated[int, at_least(1)] = 16
     """Tasks per meta-iteration."""
-    streams: int = 1
+    streams: Annotated[int, at_least(1)] = 1
     """Independent trials on each task."""
-    episodes: int = 0
+    episodes: Annotated[int, at_least(0)] = 0
     """Episodes per trial; 0: as many as the benchmark's protocol says."""
     network: str = "gru"
     """The recurrent network: gru, lstm, or a transformer that attends to the whole trial."""
-    hidden: int = 64
+    hidden: Annotated[int, at_least(1)] = 64
     """Hidden units of the recurrent network."""
-    head_hidden: tuple[int, ...] = (128,)
+    head_hidden: Annotated[tuple[int, ...], at_least(1)] = (128,)
     """Hidden ReLU units of the layers of policy and critics, on the recurrence's output and the observation."""
     pairs: bool = False
     """Whether the recurrence also reads which observation–action pair the last reward came from, as one product."""
     exploration_episodes: int = 0
     """First episodes of a trial whose rewards are left out of the return that trains (E-RL²)."""
-    gradient_steps: int = 10
+    gradient_steps: Annotated[int, at_least(1)] = 10
     """Gradient steps in one meta-iteration."""
     batch: int = 64
     """Whole trials in each of them."""
     capacity: int = 10_000
     """Trials in the ring."""
-    discount: float = 0.99
+    discount: Annotated[float, between(0, 1)] = 0.99
     """γ, over the whole trial."""
-    target_rate: float = 0.01
+    target_rate: Annotated[float, above(0), at_most(1)] = 0.01
     """τ: rate at which the target networks follow, at every gradient step."""
-    learning_rate: float = 1e-3
+    learning_rate: Annotated[float, above(0)] = 1e-3
     """Adam's step size for the networks."""
-    decay: int = 0
+    decay: Annotated[int, at_least(0)] = 0
     """Meta-iterations over which it goes linearly to zero; 0: never."""
-    gradient_clip: float = 0.5
+    gradient_clip: Annotated[float, above(0)] = 0.5
     """Largest global norm of a gradient of the networks."""
-    actor_weight: float = 1.0
+    actor_weight: Annotated[float, above(0)] = 1.0
     """w: weight of the policy's term in the loss."""
-    temperature: float = 0.1
+    temperature: Annotated[float, above(0)] = 0.1
     """α at the start, in units of the reward."""
-    temperature_learning_rate: float = 1e-3
+    temperature_learning_rate: Annotated[float, at_least(0)] = 1e-3
     """Adam's step size for log α; 0: α stays as it is."""
     entropy: float = -1.0
     """H̄: entropy of the policy that α aims at, for each dimension of the action (in (−1, 1))."""
@@ -127,16 +127,7 @@ class RL2SAC:
     """Whether a judged agent takes the policy's mean action; else it draws, as in training."""
 
     def __post_init__(self) -> None:
-        for name in ("tasks", "streams", "hidden", "gradient_steps"):
-            check_range(name, getattr(self, name), 1)
-        for name in ("episodes", "decay", "temperature_learning_rate"):
-            check_range(name, getattr(self, name), 0)
-        for name in ("learning_rate", "gradient_clip", "target_rate", "actor_weight", "temperature"):
-            check_range(name, getattr(self, name), 0, above=True)
-        for name in ("discount", "target_rate"):
-            check_range(name, getattr(self, name), 0, 1)
-        for width in self.head_hidden:
-            check_range("head_hidden", width, 1)
+        check_ranges(self)
         check_range("exploration_episodes", self.exploration_episodes, 0, (self.episodes or self.spec.episodes) - 1)
         check_range("capacity", self.capacity, self.tasks * self.streams)
         check_range("batch", self.batch, 1, self.capacity)

@@ -25,7 +25,7 @@ difficulty, and step sizes predicted from the embedding and the return of the ro
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -38,7 +38,7 @@ from ..nets.policy import Policy, PolicyParams
 from ..ops import baseline, distributions, inner, policy_losses
 from ..ops.returns import standardize, steps_since
 from ..ops.tasks import map_tasks, mean_gradient
-from ..ranges import check_range
+from ..ranges import above, at_least, between, check_ranges
 from ..types import Array, Birth, Decision, Key, Memory, Metrics, Params, Plan, Rollout, Spec, Timestep, Trial
 
 
@@ -102,62 +102,53 @@ class TaskModel:
 
     spec: Spec
     """What the environment looks like."""
-    tasks: int = 20
+    tasks: Annotated[int, at_least(1)] = 20
     """Tasks per meta-iteration."""
-    streams: int = 20
+    streams: Annotated[int, at_least(1)] = 20
     """Trajectories per task and round."""
-    steps: int = 0
+    steps: Annotated[int, at_least(0)] = 0
     """Environment steps per trajectory and round; 0: one full-length trial of the benchmark's protocol."""
-    inner_steps: int = 1
+    inner_steps: Annotated[int, at_least(0)] = 1
     """Gradient steps during meta-training, after the probing round."""
-    step_size: float = 0.1
+    step_size: Annotated[float, at_least(0)] = 0.1
     """α: the inner step size before the task model scales it."""
-    step_range: float = 10.0
+    step_range: Annotated[float, at_least(1)] = 10.0
     """ρ: predicted step sizes lie between α/ρ and α ρ."""
     predict_start: bool = True
     """Start from θ + Σ w Δ (off: from θ)."""
     predict_step_sizes: bool = True
     """Step by α_i (off: by α)."""
-    prototypes: int = 8
+    prototypes: Annotated[int, at_least(1)] = 8
     """K: prototypes, each with an offset of all parameters of the policy."""
-    embedding: int = 8
+    embedding: Annotated[int, at_least(1)] = 8
     """d: size of the task's embedding."""
-    encoder_hidden: tuple[int, ...] = (64, 64)
+    encoder_hidden: Annotated[tuple[int, ...], at_least(1)] = (64, 64)
     """Hidden units of the layers that read a transition."""
-    hidden: tuple[int, ...] = (100, 100)
+    hidden: Annotated[tuple[int, ...], at_least(1)] = (100, 100)
     """Hidden units of the policy's layers."""
-    discount: float = 0.99
+    discount: Annotated[float, between(0, 1)] = 0.99
     """γ."""
-    trace: float = 1.0
+    trace: Annotated[float, between(0, 1)] = 1.0
     """λ of the generalized advantage estimate."""
-    learning_rate: float = 1e-3
+    learning_rate: Annotated[float, above(0)] = 1e-3
     """Adam's step size in the outer loop."""
-    decay: int = 0
+    decay: Annotated[int, at_least(0)] = 0
     """Meta-iterations over which the outer step size goes linearly to zero; 0: never."""
-    epochs: int = 1
+    epochs: Annotated[int, at_least(1)] = 1
     """Outer gradient steps on one meta-batch: 1 is Adam on the policy gradient, more is PPO."""
-    clip: float = 0.2
+    clip: Annotated[float, above(0)] = 0.2
     """ε of the outer clipped probability ratio (it acts from the second epoch on)."""
-    gradient_clip: float = 1.0
+    gradient_clip: Annotated[float, above(0)] = 1.0
     """Largest global norm of an outer gradient."""
-    difficulty_weight: float = 0.1
+    difficulty_weight: Annotated[float, at_least(0)] = 0.1
     """β: weight of the difficulty's squared error."""
-    initial_std: float = 1.0
+    initial_std: Annotated[float, above(0)] = 1.0
     """Standard deviation of the actions before training (Box action spaces)."""
-    minimum_std: float = 0.1
+    minimum_std: Annotated[float, above(0)] = 0.1
     """Floor under the standard deviation of the actions, adapted or not."""
 
     def __post_init__(self) -> None:
-        for name in ("tasks", "streams", "epochs", "prototypes", "embedding", "step_range"):
-            check_range(name, getattr(self, name), 1)
-        for name in ("steps", "inner_steps", "step_size", "decay", "difficulty_weight"):
-            check_range(name, getattr(self, name), 0)
-        for name in ("learning_rate", "gradient_clip", "clip", "initial_std", "minimum_std"):
-            check_range(name, getattr(self, name), 0, above=True)
-        for name in ("discount", "trace"):
-            check_range(name, getattr(self, name), 0, 1)
-        for name in ("hidden", "encoder_hidden"):
-            check_range(name, min(getattr(self, name), default=1), 1)
+        check_ranges(self)
         self._policy.check()
 
     @property

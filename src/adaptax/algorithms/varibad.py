@@ -24,7 +24,7 @@ normalised only with `normalize`, by moments that forget; the ring begins empty.
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -38,7 +38,7 @@ from ..nets.bonuses import Bonuses, BonusState
 from ..ops import distributions, minibatches, policy_losses, returns, running
 from ..ops.distributions import DiagonalGaussian
 from ..ops.running import Moments
-from ..ranges import check_range
+from ..ranges import above, at_least, between, check_range, check_ranges
 from ..types import Adapted, Array, Birth, Decision, Key, Metrics, Plan, Rollout, Spec, Timestep, Trial
 
 # Least share of an iteration in the moments of the heads' inputs: beliefs drift while the encoder learns.
@@ -84,90 +84,78 @@ class VariBAD:
 
     spec: Spec
     """What the environment looks like."""
-    tasks: int = 16
+    tasks: Annotated[int, at_least(1)] = 16
     """Tasks per meta-iteration."""
-    streams: int = 1
+    streams: Annotated[int, at_least(1)] = 1
     """Independent trials on each task."""
-    episodes: int = 0
+    episodes: Annotated[int, at_least(0)] = 0
     """Episodes per trial; 0: as many as the benchmark's protocol says."""
-    latent: int = 5
+    latent: Annotated[int, at_least(1)] = 5
     """Z: size of m."""
     network: str = "gru"
     """The encoder's recurrent network: gru, lstm, or a transformer that attends to the whole trial."""
-    hidden: int = 64
+    hidden: Annotated[int, at_least(1)] = 64
     """Hidden units of the encoder's recurrent network."""
-    embedding: int = 32
+    embedding: Annotated[int, at_least(1)] = 32
     """Units of the ReLU layer through which the encoder reads."""
-    decoder_hidden: tuple[int, ...] = (32, 32)
+    decoder_hidden: Annotated[tuple[int, ...], at_least(1)] = (32, 32)
     """Hidden units of the decoder's layers."""
-    cells: tuple[int, ...] = ()
+    cells: Annotated[tuple[int, ...], at_least(1)] = ()
     """How many whole numbers each coordinate of an observation counts, from the lowest: one head of the decoder for
     each place; (): observations are no places."""
     reward_model: Literal["gaussian", "bernoulli"] = "gaussian"
     """What the decoder predicts: the reward, with unit variance; or whether it is positive."""
-    state_weight: float = 0.0
+    state_weight: Annotated[float, at_least(0)] = 0.0
     """Weight of predicting states too, for tasks that differ in dynamics; 0: rewards alone."""
-    decoded_beliefs: int = 0
+    decoded_beliefs: Annotated[int, at_least(0)] = 0
     """How many beliefs of a trial enter one estimate of the evidence bound, drawn evenly; 0: all."""
-    decoded_steps: int = 0
+    decoded_steps: Annotated[int, at_least(0)] = 0
     """How many steps of the trial they predict, drawn evenly; 0: all."""
-    prior_weight: float = 0.1
+    prior_weight: Annotated[float, at_least(0)] = 0.1
     """w: weight of KL(q_t ‖ q_{t−1})."""
-    model_learning_rate: float = 1e-3
+    model_learning_rate: Annotated[float, above(0)] = 1e-3
     """Adam's step size for encoder and decoder."""
-    model_updates: int = 3
+    model_updates: Annotated[int, at_least(1)] = 3
     """Steps of the model in one meta-iteration."""
-    model_batch: int = 25
+    model_batch: Annotated[int, at_least(1)] = 25
     """Trials in each of them."""
     capacity: int = 20_000
     """Trials in the ring."""
-    policy_hidden: tuple[int, ...] = (32,)
+    policy_hidden: Annotated[tuple[int, ...], at_least(1)] = (32,)
     """Hidden tanh units of the policy's layers and of the value's."""
-    discount: float = 0.95
+    discount: Annotated[float, between(0, 1)] = 0.95
     """γ, over the whole trial."""
-    trace: float = 0.95
+    trace: Annotated[float, between(0, 1)] = 0.95
     """λ of the generalized advantage estimate."""
-    clip: float = 0.05
+    clip: Annotated[float, above(0)] = 0.05
     """ε of the clipped probability ratio."""
-    epochs: int = 2
+    epochs: Annotated[int, at_least(1)] = 2
     """Passes over the collected trials in one meta-iteration."""
-    minibatches: int = 4
+    minibatches: Annotated[int, at_least(1)] = 4
     """Parts into which each pass is cut."""
-    learning_rate: float = 7e-4
+    learning_rate: Annotated[float, above(0)] = 7e-4
     """Adam's step size for policy and value."""
-    decay: int = 0
+    decay: Annotated[int, at_least(0)] = 0
     """Meta-iterations over which both step sizes and the entropy bonus go linearly to zero; 0: never."""
-    entropy: float = 0.01
+    entropy: Annotated[float, at_least(0)] = 0.01
     """Weight of the entropy bonus."""
-    value_weight: float = 0.5
+    value_weight: Annotated[float, at_least(0)] = 0.5
     """Weight of the value loss."""
-    gradient_clip: float = 0.5
+    gradient_clip: Annotated[float, above(0)] = 0.5
     """Largest global norm of a gradient of policy and value."""
     normalize: bool = False
     """Whether policy and value read states and beliefs less their running mean, in running deviations."""
     explore: bool = False
     """HyperX: policy and value learn from bonuses for new hyper-states too."""
-    novelty_weight: float = 1.0
+    novelty_weight: Annotated[float, at_least(0)] = 1.0
     """λ_h: weight of the bonus for what random network distillation finds new."""
-    surprise_weight: float = 1.0
+    surprise_weight: Annotated[float, at_least(0)] = 1.0
     """λ_v: weight of the bonus for what the decoder gets wrong."""
-    anneal: int = 0
+    anneal: Annotated[int, at_least(0)] = 0
     """Meta-iterations over which both bonuses go linearly to zero; 0: never."""
 
     def __post_init__(self) -> None:
-        sizes = ("tasks", "streams", "latent", "hidden", "embedding", "epochs", "minibatches")
-        for name in (*sizes, "model_batch", "model_updates"):
-            check_range(name, getattr(self, name), 1)
-        weights = ("prior_weight", "entropy", "value_weight", "novelty_weight", "surprise_weight")
-        for name in ("episodes", "decay", "anneal", "state_weight", "decoded_beliefs", "decoded_steps", *weights):
-            check_range(name, getattr(self, name), 0)
-        for name in ("learning_rate", "model_learning_rate", "gradient_clip", "clip"):
-            check_range(name, getattr(self, name), 0, above=True)
-        for name in ("discount", "trace"):
-            check_range(name, getattr(self, name), 0, 1)
-        for name in ("decoder_hidden", "policy_hidden", "cells"):
-            for width in getattr(self, name):
-                check_range(name, width, 1)
+        check_ranges(self)
         check_range("capacity", self.capacity, self.tasks * self.streams)
         check_range("minibatches", self.minibatches, 1, self.tasks * self.streams * self.plan.steps)
         recurrent_network(self.network)
