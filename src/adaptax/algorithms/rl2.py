@@ -21,11 +21,12 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from ..nets import BOUNDED, recurrent_network
+from ..nets import BOUNDED
 from ..nets.mlp import Layer
 from ..nets.network import uniform_weights
 from ..nets.trial_encoder import TrialEncoder, TrialMemory
 from ..ops import distributions, minibatches, policy_losses, returns
+from ..ops.observations import Kept
 from ..ranges import above, at_least, between, check_range, check_ranges
 from ..types import Adapted, Array, Birth, Decision, Key, Metrics, Params, Plan, Rollout, Spec, Timestep, Trial
 
@@ -54,8 +55,8 @@ class Extras(NamedTuple):
 class Batch(NamedTuple):
     """Whole trials, time first: [T, S, ...] with S streams of all tasks; `memory` [S, ...]."""
 
-    inputs: Array
-    observation: Array
+    inputs: Any
+    observation: Kept
     action: Array
     log_probability: Array
     value: Array
@@ -117,7 +118,7 @@ class RL2:
         check_range("minibatches", self.minibatches, 1, self.tasks * self.streams)
         check_range("exploration_episodes", self.exploration_episodes, 0, (self.episodes or self.spec.episodes) - 1)
         distributions.outputs_needed(self.spec.action_space)
-        recurrent_network(self.network)
+        self._encoder.check()
 
     @property
     def plan(self) -> Plan:
@@ -141,16 +142,17 @@ class RL2:
         self, params: RL2Params, adapted: Adapted, memory: TrialMemory, timestep: Timestep, key: Key
     ) -> tuple[Decision, TrialMemory]:
         hidden, memory = self._encoder.step(params.recurrence, memory, timestep)
-        policy, value = self._heads(params, hidden, self._encoder.perception.observation(timestep))
+        policy, value = self._heads(params, hidden, self._encoder.keep(timestep.observation))
         action = policy.sample(key)
         return Decision(action, Extras(policy.log_probability(action), value)), memory
 
     def adapt(self, params: RL2Params, adapted: Adapted, rollout: Rollout, key: Key) -> Adapted:
         return adapted
 
-    def _heads(self, params: RL2Params, hidden: Array, observation: Array) -> tuple[distributions.Distribution, Array]:
+    def _heads(self, params: RL2Params, hidden: Array, observation: Kept) -> tuple[distributions.Distribution, Array]:
         if params.layer:
-            both = jnp.concatenate([hidden, observation], axis=-1)
+            seen = self._encoder.features(params.recurrence, observation)
+            both = jnp.concatenate([hidden, seen], axis=-1)
             hidden = jax.nn.relu(both @ params.layer.weight + params.layer.bias)
         outputs = hidden @ params.heads + params.bias
         policy = distributions.action_distribution(self.spec.action_space, outputs[..., :-1], params.log_std)
@@ -166,7 +168,7 @@ class RL2:
         value = uniform_weights(value_key, width, 1)
         layer: Layer | tuple[()] = ()
         if self.head_hidden:
-            inputs = self.hidden + self._encoder.perception.observation_size
+            inputs = self.hidden + self._encoder.perception.observations.size
             # A key besides the three: agents with and without the layer begin with the same recurrence and heads.
             weight = uniform_weights(jax.random.fold_in(key, 3), inputs, self.head_hidden)
             layer = Layer(weight, jnp.zeros((self.head_hidden,), jnp.float32))
@@ -216,7 +218,7 @@ class RL2:
         advantage = returns.trial_advantages(reward, extras.value, self.discount, self.trace)
         return Batch(
             self._encoder.inputs(timesteps, memory),
-            self._encoder.perception.observation(timesteps),
+            self._encoder.keep(timesteps.observation),
             minibatches.time_first(rollouts.decision.action),
             extras.log_probability,
             extras.value,

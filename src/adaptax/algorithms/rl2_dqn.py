@@ -24,13 +24,14 @@ import jax.numpy as jnp
 import optax
 
 from .. import buffers
-from ..nets import BOUNDED, recurrent_network
+from ..nets import BOUNDED
 from ..nets.mlp import mlp
 from ..nets.network import Network
 from ..nets.trial_encoder import PastTrial, TrialEncoder, TrialMemory, time_first
 from ..ops import distributions, returns
 from ..ops.averaging import polyak
 from ..ops.epsilon_greedy import annealed, epsilon_greedy
+from ..ops.observations import Kept
 from ..ops.temporal_difference import dueling, q_learning_target
 from ..ranges import above, at_least, at_most, between, check_range, check_ranges
 from ..types import (
@@ -129,7 +130,7 @@ class RL2DQN:
         check_range("exploration_episodes", self.exploration_episodes, 0, (self.episodes or self.spec.episodes) - 1)
         check_range("capacity", self.capacity, self.tasks * self.streams)
         check_range("batch", self.batch, 1, self.capacity)
-        recurrent_network(self.network)
+        self._encoder.check()
         if not isinstance(self.spec.action_space, gymnasium.spaces.Discrete):
             raise UserError(
                 f"rl2-dqn needs discrete actions; the action space here is {self.spec.action_space}; rl2-sac and rl2 "
@@ -152,7 +153,7 @@ class RL2DQN:
 
     @property
     def _head(self) -> Network:
-        inputs = self.hidden + self._encoder.perception.observation_size
+        inputs = self.hidden + self._encoder.perception.observations.size
         return mlp((inputs, *self.head_hidden, self._actions + self.dueling), last_scale=0.01)
 
     # --- how the agent faces one task ---
@@ -168,15 +169,16 @@ class RL2DQN:
         self, params: RL2DQNParams, adapted: Array, memory: TrialMemory, timestep: Timestep, key: Key
     ) -> tuple[Decision, TrialMemory]:
         hidden, memory = self._encoder.step(params.values.recurrence, memory, timestep)
-        values = self._values(params.values, hidden, self._encoder.perception.observation(timestep))
+        values = self._values(params.values, hidden, self._encoder.keep(timestep.observation))
         return Decision(epsilon_greedy(values, adapted, key)), memory
 
     def adapt(self, params: RL2DQNParams, adapted: Array, rollout: Rollout, key: Key) -> Adapted:
         return adapted
 
-    def _values(self, params: Values, hidden: Array, observation: Array) -> Array:
+    def _values(self, params: Values, hidden: Array, observation: Kept) -> Array:
         """Q(h, ·) [..., A], in units of the longest return."""
-        outputs, _ = self._head.apply(params.head, (), jnp.concatenate([hidden, observation], axis=-1))
+        seen = self._encoder.features(params.recurrence, observation)
+        outputs, _ = self._head.apply(params.head, (), jnp.concatenate([hidden, seen], axis=-1))
         if self.dueling:
             outputs = dueling(outputs[..., :1], outputs[..., 1:])
         return outputs * returns.longest(self.discount, self.plan.steps)
@@ -184,7 +186,7 @@ class RL2DQN:
     def values(self, params: Values, trials: PastTrial) -> Array:
         """Q(h_t, ·) [T, S, A] at every step of `trials` [T, S, ...], time first."""
         hidden = self._encoder.encode(params.recurrence, trials)
-        return self._values(params, hidden, self._encoder.perception.observation(self._encoder.timesteps(trials)))
+        return self._values(params, hidden, self._encoder.keep(trials.observation))
 
     # --- how meta-parameters learn from many tasks ---
 

@@ -27,7 +27,7 @@ import jax.numpy as jnp
 import optax
 
 from .. import buffers
-from ..nets import BOUNDED, recurrent_network
+from ..nets import BOUNDED
 from ..nets.soft_actor_critic import SoftActorCritic, SoftActorCriticParams
 from ..nets.trial_encoder import PastTrial, TrialEncoder, TrialMemory, time_first
 from ..ops import returns, squashed
@@ -131,7 +131,7 @@ class RL2SAC:
         check_range("exploration_episodes", self.exploration_episodes, 0, (self.episodes or self.spec.episodes) - 1)
         check_range("capacity", self.capacity, self.tasks * self.streams)
         check_range("batch", self.batch, 1, self.capacity)
-        recurrent_network(self.network)
+        self._encoder.check()
         if isinstance(self.spec.action_space, gymnasium.spaces.Discrete):
             raise UserError(
                 f"rl2-sac needs continuous actions; the action space here is {self.spec.action_space}; rl2-dqn and rl2 "
@@ -168,7 +168,7 @@ class RL2SAC:
         self, params: RL2SACParams, adapted: Array, memory: TrialMemory, timestep: Timestep, key: Key
     ) -> tuple[Decision, TrialMemory]:
         hidden, memory = self._encoder.step(params.recurrence, memory, timestep)
-        observation = self._encoder.perception.observation(timestep)
+        observation = self._encoder.keep(timestep.observation)
         policy = self._actor_critic.policy(params.actor_critic.policy, observation, hidden)
         action = jnp.where(adapted, policy.mode(), policy.sample(key))
         return Decision(squashed.to_space(self.spec.action_space, action)), memory
@@ -231,7 +231,7 @@ class RL2SAC:
 
     def loss(self, params: RL2SACParams, target: Target, trials: PastTrial, key: Key) -> tuple[Array, Metrics]:
         """The terms of θ and of α on `trials` [T, S, ...], added up, and metrics."""
-        observation = self._encoder.perception.observation(self._encoder.timesteps(trials))
+        observation = self._encoder.keep(trials.observation)
         hidden = self._encoder.encode(params.recurrence, trials)
         policy = self._actor_critic.policy(params.actor_critic.policy, observation, hidden)
         action, logs = policy.sample_with_log_probability(key)
@@ -254,7 +254,7 @@ class RL2SAC:
     def targets(self, target: Target, trials: PastTrial, action: Array, logs: Array, temperature: Array) -> Array:
         """y [T, S] on `trials` [T, S, ...]; `action` [T, S, D] is drawn from the policy at each step, and `logs` [T, S]
         are its log-probabilities."""
-        observation = self._encoder.perception.observation(self._encoder.timesteps(trials))
+        observation = self._encoder.keep(trials.observation)
         hidden = self._encoder.encode(target.recurrence, trials)
         values = self._actor_critic.critics(target.critics, observation, action, hidden)
         following = tuple(returns.of_the_next_step(value) for value in values)

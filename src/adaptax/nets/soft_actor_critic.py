@@ -13,10 +13,12 @@ import jax
 import jax.numpy as jnp
 
 from ..ops import distributions
+from ..ops.observations import Kept, gather
 from ..ops.squashed import SquashedGaussian
 from ..types import Array, Key, Params, Spec
 from .mlp import Layer, mlp
 from .network import Network
+from .perception import Perception, perceiving
 
 LOG_STD_RANGE = (-20.0, 2.0)
 
@@ -28,8 +30,8 @@ class SoftActorCriticParams(NamedTuple):
 
 
 class SoftActorCritic(NamedTuple):
-    """π(a | s, z), Q_1 and Q_2(s, a, z), V(s, z) for environments like `spec`; s [..., O] is flat, a [..., D] in
-    (−1, 1), z [..., `latent`].
+    """π(a | s, z), Q_1 and Q_2(s, a, z), V(s, z) for environments like `spec`; a [..., D] in (−1, 1), z
+    [..., `latent`], and s as it is kept (`ops.observations`): each network has a perception of its own.
 
     Q and V are the networks' outputs times `scale`: in units in which they are of the order of one, output weights need
     not all drift one way to reach them, which makes hidden units alike.
@@ -41,9 +43,13 @@ class SoftActorCritic(NamedTuple):
     scale: float = 1.0
 
     @property
+    def perception(self) -> Perception:
+        return Perception(self.spec.observation_space)
+
+    @property
     def sizes(self) -> tuple[int, int]:
-        """O and D."""
-        return distributions.flat_size(self.spec.observation_space), distributions.flat_size(self.spec.action_space)
+        """How many features observations have, and D."""
+        return self.perception.size, distributions.flat_size(self.spec.action_space)
 
     @property
     def _networks(self) -> tuple[Network, Network, Network]:
@@ -51,9 +57,9 @@ class SoftActorCritic(NamedTuple):
         observation, action = self.sizes
         state = observation + self.latent
         return (
-            near_zero((state, *self.hidden, 2 * action)),
-            near_zero((state + action, *self.hidden, 1)),
-            near_zero((state, *self.hidden, 1)),
+            perceiving(self.perception, near_zero((state, *self.hidden, 2 * action))),
+            perceiving(self.perception, near_zero((state + action, *self.hidden, 1))),
+            perceiving(self.perception, near_zero((state, *self.hidden, 1))),
         )
 
     def init(self, key: Key) -> SoftActorCriticParams:
@@ -62,21 +68,21 @@ class SoftActorCritic(NamedTuple):
         critics = critic.init(first_key), critic.init(second_key)
         return SoftActorCriticParams(policy.init(policy_key), critics, value.init(value_key))
 
-    def policy(self, params: Params, observation: Array, latent: Array) -> SquashedGaussian:
-        outputs, _ = self._networks[0].apply(params, (), jnp.concatenate([observation, latent], axis=-1))
+    def policy(self, params: Params, observation: Kept, latent: Array) -> SquashedGaussian:
+        outputs, _ = self._networks[0].apply(params, (), gather(observation, latent))
         mean, log_std = jnp.split(outputs, 2, axis=-1)
         return SquashedGaussian(mean, jnp.clip(log_std, *LOG_STD_RANGE))
 
     def critics(
-        self, params: tuple[Params, Params], observation: Array, action: Array, latent: Array
+        self, params: tuple[Params, Params], observation: Kept, action: Array, latent: Array
     ) -> tuple[Array, Array]:
         """Q_1 and Q_2, each [...]."""
-        inputs = jnp.concatenate([observation, action, latent], axis=-1)
+        inputs = gather(observation, action, latent)
         first, second = (self.scale * self._networks[1].apply(p, (), inputs)[0][..., 0] for p in params)
         return first, second
 
-    def value(self, params: Params, observation: Array, latent: Array) -> Array:
-        inputs = jnp.concatenate([observation, latent], axis=-1)
+    def value(self, params: Params, observation: Kept, latent: Array) -> Array:
+        inputs = gather(observation, latent)
         return self.scale * self._networks[2].apply(params, (), inputs)[0][..., 0]
 
 

@@ -7,16 +7,17 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ..ops import distributions
-from ..types import Array, Key, Memory, Observation, Params, Rollout, Spec, Timestep
+from ..ops import distributions, observations
+from ..ops.observations import Kept
+from ..types import Array, Key, Memory, Observation, Params, Rollout, Spec, Timestep, UserError
 from . import recurrent_network
 from .network import Network
-from .perception import Perception
+from .perception import Perceiving, TrialPerception, perceiving
 
 
 class TrialMemory(NamedTuple):
     recurrence: Memory
-    observation: Any  # φ of the last observation [O]; () without `pairs`
+    observation: Any  # the last observation, flat [O]; () without `pairs`
 
 
 class PastTrial(NamedTuple):
@@ -30,7 +31,8 @@ class PastTrial(NamedTuple):
 
 class TrialEncoder(NamedTuple):
     """h_t, what the recurrence called `network` makes of a trial of `steps` steps up to t, its t-th observation
-    included: [..., `hidden`]. `pairs` is that of `Perception`."""
+    included: [..., `hidden`]. `pairs` is that of `TrialPerception`. Where observations have images or tokens, the
+    parameters are those of the recurrence and of the perception through which it reads."""
 
     spec: Spec
     network: str
@@ -39,35 +41,54 @@ class TrialEncoder(NamedTuple):
     pairs: bool = False
 
     @property
-    def perception(self) -> Perception:
-        return Perception(self.spec, self.pairs)
+    def perception(self) -> TrialPerception:
+        return TrialPerception(self.spec, self.pairs)
 
     @property
     def _recurrence(self) -> Network:
-        return recurrent_network(self.network)(self.perception.size, self.hidden, self.steps)
+        perception = self.perception
+        recurrence = recurrent_network(self.network)(perception.size, self.hidden, self.steps)
+        return perceiving(perception.observations, recurrence)
+
+    def check(self) -> None:
+        """Raise a `UserError` unless the network and the space of observations are served."""
+        recurrent_network(self.network)
+        learned = self.perception.observations.learned
+        if self.pairs and learned:
+            raise UserError("pairs multiplies observations with actions; these have images or tokens, so leave it off")
+
+    def keep(self, observation: Observation) -> Kept:
+        """What the policy's head is given of observations [...], besides h."""
+        return self.perception.observations.keep(observation)
+
+    def features(self, params: Params, kept: Kept) -> Array:
+        """Features [..., O] of it, as the recurrence reads them."""
+        own = params.perception if isinstance(params, Perceiving) else ()
+        return self.perception.observations.features(own, kept)
 
     def init(self, key: Key) -> Params:
         return self._recurrence.init(key)
 
     def start(self, params: Params) -> TrialMemory:
-        last = jnp.zeros((self.perception.observation_size,), jnp.float32) if self.pairs else ()
+        last = self.perception.observations.nothing() if self.pairs else ()
         return TrialMemory(self._recurrence.start(params), last)
 
     def step(self, params: Params, memory: TrialMemory, timestep: Timestep) -> tuple[Array, TrialMemory]:
         """h_t [hidden] of one stream, and what it remembers."""
         inputs = self.perception.read(timestep, memory.observation)
         hidden, recurrence = self._recurrence.apply(params, memory.recurrence, inputs)
-        return hidden, TrialMemory(recurrence, self.perception.observation(timestep) if self.pairs else ())
+        return hidden, TrialMemory(recurrence, self.keep(timestep.observation) if self.pairs else ())
 
-    def inputs(self, timesteps: Timestep, memory: TrialMemory) -> Array:
-        """What the recurrence reads at `timesteps` [T, S, ...] of streams that remembered `memory` [S, ...] before."""
+    def inputs(self, timesteps: Timestep, memory: TrialMemory) -> Any:
+        """What the recurrence reads, gathered, at `timesteps` [T, S, ...] of streams that remembered `memory` [S, ...]
+        before."""
         before: Any = ()
         if self.pairs:
-            observation = self.perception.observation(timesteps)
+            observation = self.keep(timesteps.observation)
             before = jnp.concatenate([memory.observation[None], observation[:-1]])
         return self.perception.read(timesteps, before)
 
-    def unroll(self, params: Params, memory: TrialMemory, inputs: Array) -> Array:
+    def unroll(self, params: Params, memory: TrialMemory, inputs: Any) -> Array:
         """h [T, S, hidden] from `inputs`."""
         return self._recurrence.unroll(params, memory.recurrence, inputs)[0]
 
@@ -75,8 +96,7 @@ class TrialEncoder(NamedTuple):
 
     def empty(self) -> PastTrial:
         """A trial of zeros: the form of an item of a ring."""
-        space = self.spec.observation_space
-        observation = jnp.zeros((self.steps, *(space.shape or ())), space.dtype)
+        observation = observations.zeros(self.spec.observation_space, (self.steps,))
         action = distributions.zero_action(self.spec.action_space)
         nothing = jnp.zeros((self.steps,), jnp.float32)
         return PastTrial(observation, jnp.zeros((self.steps, *action.shape), action.dtype), nothing, nothing > 0)
