@@ -18,6 +18,7 @@ import numpy as np
 
 import adaptax
 from adaptax import LiveAgent, Trained
+from adaptax.names.config import Config
 
 
 def untrained(name: str, on: str) -> Trained:
@@ -25,7 +26,7 @@ def untrained(name: str, on: str) -> Trained:
     algorithm = adaptax.algorithm(name, benchmark)
     params = algorithm.init(jax.random.key(0)).params
     every = jax.tree.map(lambda x: x[None], params)
-    return Trained(algorithm, benchmark, params, every, {"algorithm": name, "benchmark": on}, 0)
+    return Trained(algorithm, benchmark, params, every, Config(algorithm=name, benchmark=on), 0)
 
 
 def timed(call: Callable[[], Any], into: list[float]) -> Any:

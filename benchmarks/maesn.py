@@ -69,7 +69,7 @@ def main() -> None:
         rows += rows_of(name, *found[name])
         curves[name] = {"return": found[name][0].mean(axis=1).round(3).tolist()}
         if name == "MAESN":
-            seconds, steps = took, agents[0].iteration * agents[0].config["environment_steps_per_iteration"]
+            seconds, steps = took, agents[0].iteration * agents[0].config.environment_steps_per_iteration
         if name == "MAML":  # all steps of one size, as MAESN's first ones are
             same = [a._replace(algorithm=replace(a.algorithm, later_step_scale=1.0)) for a in agents]  # type: ignore[type-var]
             rows += rows_of("MAML, no step halved", *judged(same))

@@ -129,7 +129,7 @@ def main() -> None:
         predicted,
         seeds=seeds_of(options),
         tasks=PROTOCOL.tasks,
-        steps=agents[0].iteration * agents[0].config["environment_steps_per_iteration"],
+        steps=agents[0].iteration * agents[0].config.environment_steps_per_iteration,
         seconds=float(np.mean(trained["task-model"].seconds)),
         note=NOTE,
         target=f">= {maml[:, :, 1].mean():.2f}",

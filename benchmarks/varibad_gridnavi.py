@@ -108,7 +108,7 @@ def draw(agent: api.Trained, tasks: tuple[int, ...] = (2, 7)) -> None:
     from adaptax.report.style import save
 
     protocol = agent.protocol(tasks=21, seed=1)
-    path = evaluate_run(agent, RUNS / f"{NAME}-varibad-seed{agent.config['seed']}", "test", protocol)
+    path = evaluate_run(agent, RUNS / f"{NAME}-varibad-seed{agent.config.seed}", "test", protocol)
     figure = beliefs(read_evaluation(path), "VariBAD", tasks)
     assert figure is not None
     save(figure, FIGURE)

@@ -58,7 +58,7 @@ def stairs() -> Trained:
     on = Benchmark(Stairs(), tasks, tasks, tasks)
     algorithm = adaptax.algorithm("rl2", on, hidden=4, tasks=4)
     params = algorithm.init(jax.random.key(0)).params
-    config = {"algorithm": "rl2", "benchmark": "Stairs", "benchmark_is_named": False}
+    config = runs.Config(algorithm="rl2", benchmark="Stairs", benchmark_is_named=False)
     return Trained(algorithm, on, params, params, config, 0)
 
 
@@ -116,7 +116,7 @@ def begun(run: Path, benchmark: str, settings: dict[str, Any]) -> Path:
     algorithm = runs.name_algorithm("rl2", on, {"hidden": 4, "tasks": 4})
     progress = jax.jit(lambda root: begin(algorithm, on.value, root))(root_keys(0, 1))
     checkpoint.save(run / "checkpoints", progress, iteration=0, details={})
-    (run / "config.json").write_text(json.dumps(runs.make_config(algorithm, "rl2", on, Settings(1))))
+    runs.write_config(run, runs.make_config(algorithm, "rl2", on, Settings(1)))
     return run
 
 

@@ -12,6 +12,7 @@ import pytest
 
 import adaptax
 from adaptax import Trained, UserError
+from adaptax.names.config import Config
 from adaptax.names.results import evaluate_run
 from adaptax.report.beliefs import beliefs
 from adaptax.report.read import read_evaluation
@@ -25,8 +26,7 @@ def test_beliefs_about_the_rooms_are_drawn_where_the_rooms_are(tmp_path: Path) -
     small = {"tasks": 4, "hidden": 4, "latent": 2, "decoder_hidden": (4,), "policy_hidden": (4,)}
     algorithm = adaptax.algorithm("varibad", on, cells=(15, 3), **small)
     params = algorithm.init(jax.random.key(0)).params
-    config = {"algorithm": "varibad", "benchmark": "rooms", "benchmark_settings": {"episodes": 1, "goals": "held-out"}}
-    config |= {"seed": 0, "seeds": 1, "environment_steps_per_iteration": 200}
+    config = Config(algorithm="varibad", benchmark="rooms", benchmark_settings={"episodes": 1, "goals": "held-out"})
     agent = Trained(algorithm, on, params, jax.tree.map(lambda x: x[None], params), config, 0)
     evaluation = read_evaluation(evaluate_run(agent, tmp_path, "test", Protocol(tasks=2), references=False))
     np.testing.assert_array_equal(evaluation.beliefs_lowest, [-7, -1])
@@ -39,7 +39,7 @@ def test_beliefs_about_the_rooms_are_drawn_where_the_rooms_are(tmp_path: Path) -
 def test_none_leaves_a_count_out_and_0_is_refused() -> None:
     on = adaptax.benchmark("bandit", arms=2, pulls=3)
     algorithm = adaptax.algorithm("maml", on, tasks=2, hidden=(4,))
-    agent = Trained(algorithm, on, (), (), {"algorithm": "maml", "benchmark": "bandit"}, 0)
+    agent = Trained(algorithm, on, (), (), Config(algorithm="maml", benchmark="bandit"), 0)
     found = agent.protocol(tasks=7, rounds=None, seed=5, deterministic=True)
     assert (found.tasks, found.rounds, found.seed, found.deterministic) == (7, agent.protocol().rounds, 5, True)
     asked: tuple[Callable[[], Any], ...] = (

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 
 from .names import registry
-from .names.config import name_algorithm, name_benchmark, read_config, restore_algorithm, run
+from .names.config import name_algorithm, name_benchmark, read_config, restore, run
 from .names.evaluation import make_task
 from .names.trained import Trained
 from .ranges import check_range
@@ -52,8 +52,8 @@ def train(
     """Meta-train and return the trained agent; everything is also written to the run directory `out`.
 
     `algorithm` and `benchmark` are names (then `hyperparameters` and `settings` are theirs) or values of your own.
-    `iterations` left out takes the pair's default. `workers` processes, or actors of the Ray cluster at the address `ray`,
-    each collect their share of the tasks (docs/host.md); a run that is resumed has as many as before. Ctrl-C (or
+    `iterations` left out takes the pair's default. `workers` processes, or actors of the Ray cluster at the address
+    `ray`, each collect their share of the tasks (docs/host.md); a run that is resumed has as many as before. Ctrl-C (or
     SIGTERM) writes a checkpoint and raises `KeyboardInterrupt`, so that nothing goes on with half a training; the same
     call with `resume=True` does.
     """
@@ -80,22 +80,18 @@ def load(
     A run of your own algorithm or benchmark needs that value again, since a file cannot hold it.
     """
     config = read_config(directory)
-    if not 0 <= seed < config["seeds"]:
-        raise UserError(f"seed is {seed}, but {directory} has the seeds 0 to {config['seeds'] - 1}")
-    for kind, value in (("algorithm", algorithm), ("benchmark", benchmark)):
-        if value is None and not config[f"{kind}_is_named"]:
-            raise UserError(f"{directory} was trained with your own {config[kind]}: pass it as {kind}=…")
-    benchmark = benchmark or registry.make_benchmark(config["benchmark"], config["benchmark_settings"])
-    algorithm = algorithm or restore_algorithm(config, benchmark)
+    if not 0 <= seed < config.seeds:
+        raise UserError(f"seed is {seed}, but {directory} has the seeds 0 to {config.seeds - 1}")
+    algorithm, benchmark = restore(directory, config, algorithm, benchmark)
     template = jax.eval_shape(
         jax.vmap(lambda root: begin(algorithm, benchmark, root)),
-        jax.numpy.stack([root_keys(0, 1)] * config["seeds"]),
+        jax.numpy.stack([root_keys(0, 1)] * config.seeds),
     )
-    if config["seeds"] == 1:
+    if config.seeds == 1:
         template = jax.eval_shape(lambda root: begin(algorithm, benchmark, root), root_keys(0, 1))
     progress, iteration, _ = checkpoint.restore(Path(directory) / "checkpoints", template)
     params = progress.state.params
-    every = jax.tree.map(lambda x: x[None], params) if config["seeds"] == 1 else params
+    every = jax.tree.map(lambda x: x[None], params) if config.seeds == 1 else params
     return Trained(algorithm, benchmark, jax.tree.map(lambda x: x[seed], every), every, config, iteration)
 
 

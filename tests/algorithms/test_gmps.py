@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -15,7 +14,7 @@ import pytest
 
 from adaptax import buffers
 from adaptax.names import registry
-from adaptax.names.config import make_config, name_benchmark, run
+from adaptax.names.config import make_config, name_benchmark, run, write_config
 from adaptax.run.collect import collect, streams_of
 from adaptax.run.iterate import begin, many, meta_iteration
 from adaptax.run.train import Settings, root_keys, train
@@ -236,7 +235,7 @@ def test_experts_of_other_tasks_are_refused(tmp_path: Path, other: dict[str, Any
     begun, now = ({"dense": True, "horizon": 5, **more} for more in ({}, other))
     on, changed = (name_benchmark("sparse-navigation", settings) for settings in (begun, now))
     settings = Settings(1, quiet=True)
-    (tmp_path / "config.json").write_text(json.dumps(make_config(make(), "gmps", on, settings)))
+    write_config(tmp_path, make_config(make(), "gmps", on, settings))
     algorithm = replace(make(), spec=changed.value.spec)
     with pytest.raises(UserError, match="was begun with benchmark_settings"):
         run(algorithm, "gmps", changed, settings, tmp_path, resume=True)

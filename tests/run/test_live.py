@@ -16,6 +16,7 @@ from run.hosted import Hosted, HostedGrid, HostedNavigation, HostedSparse
 import adaptax
 from adaptax import Decision, Outcome, Spec, TaskSet, Trained, UserError
 from adaptax.live.agent import LiveAgent
+from adaptax.names.config import Config
 from adaptax.run import evaluate as evaluator
 from adaptax.run.collect import collect, streams_of
 from adaptax.run.evaluate import Protocol
@@ -39,7 +40,7 @@ def trained(name: str, on: str) -> Trained:
     benchmark = adaptax.benchmark(on, **SETTINGS[on])
     algorithm = adaptax.algorithm(name, benchmark, **SMALL[name])
     params = algorithm.init(jax.random.key(1)).params
-    config = {"algorithm": name, "benchmark": on}
+    config = Config(algorithm=name, benchmark=on)
     return Trained(algorithm, benchmark, params, jax.tree.map(lambda x: x[None], params), config, 7)
 
 
@@ -356,7 +357,7 @@ def test_other_forms_of_the_same_spaces_are_converted(spec: Any, environment: An
     on = adaptax.Benchmark(where, tasks, tasks, tasks)
     algorithm = adaptax.algorithm("rl2", on, hidden=4, tasks=4)
     params = algorithm.init(jax.random.key(0)).params
-    agent = Trained(algorithm, on, params, (), {"algorithm": "rl2", "benchmark": "Where"}, 0)
+    agent = Trained(algorithm, on, params, (), Config(algorithm="rl2", benchmark="Where"), 0)
     one = Converted(*environment)
     live = agent.agent(one)
     live.episode()
@@ -414,9 +415,7 @@ def test_a_memory_that_is_used_up(tmp_path: Path) -> None:
     benchmark = adaptax.benchmark("gridnavi", episodes=1)
     algorithm = adaptax.algorithm("rl2", benchmark, network="transformer", hidden=8, tasks=4)
     params = algorithm.init(jax.random.key(0)).params
-    agent = Trained(
-        algorithm, benchmark, params, (), {"algorithm": "rl2", "benchmark": "gridnavi", "benchmark_is_named": True}, 0
-    )
+    agent = Trained(algorithm, benchmark, params, (), Config(algorithm="rl2", benchmark="gridnavi"), 0)
     live = agent.agent(HostedGrid([3, 3]))
     live.episode()
     with pytest.raises(UserError, match="memory holds 15 steps, which are used up: begin starts a new life"):

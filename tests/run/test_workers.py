@@ -267,7 +267,7 @@ def test_a_resumed_run_and_a_disturbed_one_equal_a_quiet_one(tmp_path: Path) -> 
 def test_a_benchmark_of_ones_own_goes_to_the_workers(tmp_path: Path) -> None:
     on = fragile(tmp_path)
     found = adaptax.train(learner(on), on, out=tmp_path / "run", iterations=2, workers=2)
-    assert found.iteration == 2 and runs.read_config(tmp_path / "run")["workers"] == 2
+    assert found.iteration == 2 and runs.read_config(tmp_path / "run").workers == 2
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ import numpy as np
 import tyro
 
 from .. import api
+from ..names.config import Config
 from ..names.results import evaluate_run
 from ..report import Evaluation, report
 from ..report.statistics import over_seeds
@@ -125,7 +126,7 @@ def adapt_command(words: list[str]) -> int:
         seed=options.seed,
     )
     config = trained.config
-    what = f"{config['algorithm']} on {config['benchmark']} {options.task}"
+    what = f"{config.algorithm} on {config.benchmark} {options.task}"
     print(f"{what}: mean of {options.lifetimes} lifetimes\n")
     print(plain(adaptation_table(judged, config, trained.benchmark.judged_by_success)))
     return 0
@@ -154,12 +155,12 @@ def unusual(on: Benchmark, task: Task, count: int = 1000) -> str:
     return ""
 
 
-def adaptation_table(judged: Any, config: Any, judged_by_success: bool = False) -> Table:
+def adaptation_table(judged: Any, config: Config, judged_by_success: bool = False) -> Table:
     """One row per point of the adaptation curve; the total of a trial of several episodes below."""
     as_read = Evaluation(
-        algorithm=config["algorithm"],
-        benchmark=config["benchmark"],
-        benchmark_settings=config["benchmark_settings"],
+        algorithm=config.algorithm,
+        benchmark=config.benchmark,
+        benchmark_settings=config.benchmark_settings,
         split="",
         seeds=(0,),
         environment_steps=None,

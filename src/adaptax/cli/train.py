@@ -81,7 +81,7 @@ class _Unnamed:
 
 def train_command(words: list[str]) -> int:
     names, rest = leading_names(words, "train")
-    config: Mapping[str, Any] | None = None
+    config: runs.Config | None = None
     if names is None:
         config, names = _run_to_resume(rest)
     chosen = _parse(names, rest, config)
@@ -96,7 +96,7 @@ def train_command(words: list[str]) -> int:
     algorithm = runs.name_algorithm(names[0], on, chosen.hyperparameters)
     plan = _settings(options, algorithm, names, config)
     if not options.no_evaluation:  # what it refuses is better known before training than after it
-        named = {"algorithm": names[0], "benchmark": names[1]}
+        named = runs.Config(algorithm=names[0], benchmark=names[1])
         check(algorithm, on.value, protocol_for(named, algorithm, on.value))
     if not options.quiet and (options.resume or not directory.exists()):
         print(_title(names, on, algorithm, plan, directory), file=sys.stderr, flush=True)
@@ -111,22 +111,24 @@ def train_command(words: list[str]) -> int:
     return _judge(directory, options.quiet)
 
 
-def _parse(names: tuple[str, str], words: Sequence[str], config: Mapping[str, Any] | None) -> Chosen:
+def _parse(names: tuple[str, str], words: Sequence[str], config: runs.Config | None) -> Chosen:
     if config is None:
         return parse("train", names, words, TrainOptions(iterations=registry.defaults(*names).iterations))
     fixed = registry.algorithm_entry(names[0]).fixed
-    listed = {name: _tuples(value) for name, value in config["hyperparameters"].items() if name not in fixed}
-    begun = {name: config[name] for name in ("iterations", "seed", "seeds", "devices", "log_every")}
-    begun |= {name: config[name] for name in ("workers", "ray") if name in config}
-    settings = {name: _tuples(value) for name, value in config["benchmark_settings"].items()}
-    return parse("train", names, words, TrainOptions(**begun), hyperparameters=listed, settings=settings)
+    begun = TrainOptions(
+        seed=config.seed,
+        seeds=config.seeds,
+        iterations=config.iterations,
+        devices=config.devices,
+        workers=config.workers,
+        ray=config.ray,
+        log_every=config.log_every,
+    )
+    learned = {name: value for name, value in config.hyperparameters.items() if name not in fixed}
+    return parse("train", names, words, begun, hyperparameters=learned, settings=config.benchmark_settings)
 
 
-def _tuples(value: Any) -> Any:
-    return tuple(map(_tuples, value)) if isinstance(value, list) else value
-
-
-def _run_to_resume(words: Sequence[str]) -> tuple[dict[str, Any], tuple[str, str]]:
+def _run_to_resume(words: Sequence[str]) -> tuple[runs.Config, tuple[str, str]]:
     """The config of the run that `--resume --out DIR` names, and its algorithm and benchmark."""
     if "-h" in words or "--help" in words:
         tyro.cli(_Unnamed, args=["--help"], prog="adaptax train", description=inspect.getdoc(TrainOptions))
@@ -138,17 +140,19 @@ def _run_to_resume(words: Sequence[str]) -> tuple[dict[str, Any], tuple[str, str
             "them), or a run to go on with: adaptax train --resume --out DIR"
         )
     config = _config(Path(given[-1]))
-    return config, (config["algorithm"], config["benchmark"])
+    return config, (config.algorithm, config.benchmark)
 
 
-def _config(directory: Path, names: tuple[str, str] | None = None) -> dict[str, Any]:
+def _config(directory: Path, names: tuple[str, str] | None = None) -> runs.Config:
     """The config of a run that can be resumed here, and is one of `names`."""
     config = runs.read_config(directory)
-    for kind, name in zip(("algorithm", "benchmark"), names or (None, None), strict=True):
-        if not config[f"{kind}_is_named"]:
-            raise UserError(f"{directory} was trained with your own {config[kind]}: resume it with adaptax.train")
-        if name not in (None, config[kind]):
-            raise UserError(f"{directory} was begun with {kind} {config[kind]!r}, not {name!r}; use another --out")
+    begun = (config.algorithm, config.algorithm_is_named), (config.benchmark, config.benchmark_is_named)
+    kinds = "algorithm", "benchmark"
+    for kind, (was, is_named), name in zip(kinds, begun, names or (None, None), strict=True):
+        if not is_named:
+            raise UserError(f"{directory} was trained with your own {was}: resume it with adaptax.train")
+        if name not in (None, was):
+            raise UserError(f"{directory} was begun with {kind} {was!r}, not {name!r}; use another --out")
     return config
 
 
@@ -186,11 +190,11 @@ def _accelerator() -> bool:
 
 
 def _settings(
-    options: TrainOptions, algorithm: Algorithm, names: tuple[str, str], config: Mapping[str, Any] | None
+    options: TrainOptions, algorithm: Algorithm, names: tuple[str, str], config: runs.Config | None
 ) -> Settings:
     iterations = options.iterations
     if options.steps is not None:
-        unsaid = config["iterations"] if config else registry.defaults(*names).iterations
+        unsaid = config.iterations if config else registry.defaults(*names).iterations
         if iterations != unsaid:
             raise UserError("give either --steps or --iterations, not both")
         check_range("steps", options.steps, 1)

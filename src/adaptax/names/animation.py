@@ -20,6 +20,7 @@ from ..report.tables import chosen_points
 from ..run.evaluate import Protocol, judged_task
 from ..run.record import Record, record
 from ..types import Algorithm, Benchmark, Params, Task, UserError
+from .config import Config
 from .evaluation import make_task, task_fields
 
 SHOTS = 4  # at most so many panels
@@ -29,7 +30,7 @@ def render(
     algorithm: Algorithm,
     on: Benchmark,
     params: Params,
-    config: Mapping[str, Any],
+    config: Config,
     protocol: Protocol,
     out: str | Path,
     task: int | Mapping[str, Any],
@@ -54,17 +55,17 @@ def render(
     return write(film(picture, shots, title, note, seconds), path)
 
 
-def _scene(on: Benchmark, task: Task, config: Mapping[str, Any]) -> Picture | Filmed:
+def _scene(on: Benchmark, task: Task, config: Config) -> Picture | Filmed:
     """How the task is shown: as the environment draws itself, as we draw it, or as it is filmed."""
     if hasattr(on.environment, "frame"):
         return Filmed(on.environment, partial(on.environment.frame, task))
-    picture = picture_of(config["benchmark"], task_fields(task)) if config["benchmark_is_named"] else None
+    picture = picture_of(config.benchmark, task_fields(task)) if config.benchmark_is_named else None
     if picture is not None:
         return picture
     if hasattr(on.environment, "filmed"):
         return on.environment.filmed(task)
     raise UserError(
-        f"there is no picture of {config['benchmark']}: those of {', '.join(PICTURES)} are known, and an "
+        f"there is no picture of {config.benchmark}: those of {', '.join(PICTURES)} are known, and an "
         "environment that offers frame(task, state) draws itself"
     )
 
@@ -127,9 +128,9 @@ def _label(round_: int, episode: int, protocol: Protocol, whole: bool) -> str:
     return after if whole or protocol.episodes == 1 else f"{after}, episode {episode + 1}"
 
 
-def _title(config: Mapping[str, Any], task: int | Mapping[str, Any], split: str) -> str:
+def _title(config: Config, task: int | Mapping[str, Any], split: str) -> str:
     which = f"{split} task {task}" if isinstance(task, int) else "a task of one's own"
-    return f"{config['algorithm']} on {config['benchmark']}, {which}"
+    return f"{config.algorithm} on {config.benchmark}, {which}"
 
 
 def _note(picture: Picture, shots: list[Shot], protocol: Protocol) -> str:

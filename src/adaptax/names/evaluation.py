@@ -13,10 +13,11 @@ from ..run import evaluate as evaluator
 from ..run.evaluate import Protocol
 from ..types import Algorithm, Benchmark, UserError
 from . import registry
+from .config import Config
 
 
 def protocol_for(
-    config: Mapping[str, Any],
+    config: Config,
     algorithm: Algorithm,
     on: Benchmark,
     *,
@@ -29,7 +30,7 @@ def protocol_for(
     """How a run is judged: the pair's protocol, with what is given here in its place."""
     start = asdict(evaluator.protocol_of(algorithm.plan, on, tasks=100))
     given = {"tasks": tasks, "rounds": rounds, "episodes": episodes}
-    pair = registry.defaults(config["algorithm"], config["benchmark"]).evaluation
+    pair = registry.defaults(config.algorithm, config.benchmark).evaluation
     own = {name: value for name, value in given.items() if value is not None}
     return Protocol(**{**start, **pair, **own, "seed": seed, "deterministic": deterministic})
 

@@ -21,6 +21,10 @@ from ..types import Algorithm, Benchmark, Spec, UserError
 from .defaults import defaults
 
 
+class UnknownName(UserError):
+    """A name that nothing is registered under, or a setting that what is named does not have."""
+
+
 class Entry(NamedTuple):
     """Where a name leads (`module:attribute`), one line about it, and the fields that the name fixes."""
 
@@ -214,7 +218,7 @@ def _joined(ours: Mapping[str, Entry], group: str) -> dict[str, Entry]:
 
 def _find(kind: str, name: str, known: Mapping[str, Entry]) -> Entry:
     if name not in known:
-        raise UserError(f"there is no {kind} {name!r}; {_closest(name, known)} (adaptax list shows them all)")
+        raise UnknownName(f"there is no {kind} {name!r}; {_closest(name, known)} (adaptax list shows them all)")
     return known[name]
 
 
@@ -222,7 +226,7 @@ def _check_names(whose: str, given: Iterable[str], known: Iterable[str]) -> None
     known = list(known)
     for name in given:
         if name not in known:
-            raise UserError(f"{whose} has no setting {name!r}; {_closest(name, known)}")
+            raise UnknownName(f"{whose} has no setting {name!r}; {_closest(name, known)}")
 
 
 def _closest(name: str, known: Iterable[str]) -> str:

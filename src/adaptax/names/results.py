@@ -26,7 +26,7 @@ def evaluate_run(trained: Trained, directory: Path, split: str, protocol: Protoc
         evaluator.evaluate(
             trained.algorithm, on, tasks, jax.tree.map(lambda x, k=k: x[k], trained.all_params), protocol
         )
-        for k in range(config["seeds"])
+        for k in range(config.seeds)
     ]
     arrays: dict[str, np.ndarray] = {
         "returns": np.stack([e.returns for e in judged]),
@@ -47,9 +47,11 @@ def evaluate_run(trained: Trained, directory: Path, split: str, protocol: Protoc
     name = f"evaluation-{split}"
     result = {
         "schema": SCHEMA,
-        **{key: config[key] for key in ("algorithm", "benchmark", "benchmark_settings")},
+        "algorithm": config.algorithm,
+        "benchmark": config.benchmark,
+        "benchmark_settings": config.benchmark_settings,
         "split": split,
-        "seeds": [config["seed"] + k for k in range(config["seeds"])],
+        "seeds": [config.seed + k for k in range(config.seeds)],
         "evaluation_seed": protocol.seed,
         "deterministic": protocol.deterministic,
         "judged_by_success": on.judged_by_success,
@@ -57,10 +59,10 @@ def evaluate_run(trained: Trained, directory: Path, split: str, protocol: Protoc
         "rounds": protocol.rounds,
         "streams": protocol.streams,
         "episodes": protocol.episodes,
-        "environment_steps": trained.iteration * config["environment_steps_per_iteration"],
+        "environment_steps": trained.iteration * config.environment_steps_per_iteration,
         "unit": f"episode return{', most likely actions' * protocol.deterministic}",
-        "references": reference_results(config["benchmark"], on, split, protocol) if references else [],
-        "published": published(config["benchmark"], config["benchmark_settings"], split, protocol),
+        "references": reference_results(config.benchmark, on, split, protocol) if references else [],
+        "published": published(config.benchmark, config.benchmark_settings, split, protocol),
         "command": command(),
         "versions": versions(),
         "git": git_revision(),

@@ -19,6 +19,7 @@ from ..run.evaluate import Evaluation, Protocol
 from ..spaces import Side, Sides, action_side, observation_side
 from ..types import Algorithm, Benchmark, Key, Rollout, Timestep, UserError, judged_birth
 from .animation import render
+from .config import Config
 from .evaluation import protocol_for
 
 
@@ -34,7 +35,7 @@ class Trained(NamedTuple):
     """Meta-parameters of the chosen seed."""
     all_params: Any
     """Meta-parameters of all seeds, leading axis [seeds]."""
-    config: Mapping[str, Any]
+    config: Config
     iteration: int
 
     def begin(self, key: Key, rounds: int | None = None) -> Any:
@@ -94,8 +95,12 @@ class Trained(NamedTuple):
         `seed` it lives as `evaluate` has it on the first task. `adapted` is a file that `LiveAgent.save` wrote; rounds
         and seed are then those of the file. Raises a `UserError` if the environment's spaces are not those of training.
         """
-        identity = {k: self.config[k] for k in ("algorithm", "benchmark")} | {"iteration": self.iteration}
-        identity["parameters"] = checkpoint.digest(self.params)
+        identity = {
+            "algorithm": self.config.algorithm,
+            "benchmark": self.config.benchmark,
+            "iteration": self.iteration,
+            "parameters": checkpoint.digest(self.params),
+        }
         if adapted is not None:
             details = saved_details(adapted)
             streams = details["streams"] if streams is None else streams

@@ -25,6 +25,7 @@ import adaptax
 from adaptax.envs.host import metaworld as ours
 from adaptax.envs.host.sawyer import quaternion, quick, tolerance
 from adaptax.names import registry
+from adaptax.names.config import Config
 from adaptax.types import Benchmark, UserError
 
 pytestmark = [
@@ -236,7 +237,7 @@ def test_meta_worlds_own_evaluation_takes_our_agents(name: str) -> None:
     small: dict[str, Any] = {"hidden": (8,)} if name == "maml" else {"hidden": 8, "tasks": 4}
     algorithm = adaptax.algorithm(name, on, **small)
     params = algorithm.init(jax.random.key(0)).params
-    config = {"algorithm": name, "benchmark": "metaworld-ml1"}
+    config = Config(algorithm=name, benchmark="metaworld-ml1")
     trained = adaptax.Trained(algorithm, on, params, jax.tree.map(lambda x: x[None], params), config, 1)
     agent = trained.meta_world_agent(2, adaptation_episodes=2)
     memory = {"recurrent_info_in_obs": True} if name == "rl2" else {}

@@ -1,0 +1,88 @@
+"""The configuration of a run: read as it was written, by older versions too, or refused by a sentence that says why."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import adaptax
+from adaptax import UserError
+from adaptax.names.config import Config, make_config, name_algorithm, name_benchmark, read_config, write_config
+from adaptax.run import checkpoint
+from adaptax.run.train import Settings
+
+OLD = Path(__file__).parent / "runs_of_abefc1b"
+
+
+@pytest.mark.parametrize(
+    ("name", "iteration", "digest"),
+    [
+        ("rl2", 2, "51d65c81dbf7335589c1545a55d32100e8a0b623e18b3650958197e0baae1d84"),
+        ("boil", 1, "eb45faa98d25a9011c95a7f50c06e3c2f56c148c91f4e93ba104ee9a6b3aa72c"),
+    ],
+)
+def test_runs_of_an_older_version_load_bit_for_bit(name: str, iteration: int, digest: str) -> None:
+    """The digests are those that commit abefc1b gives of its own runs."""
+    agent = adaptax.load(OLD / name)
+    assert (agent.iteration, checkpoint.digest(agent.all_params)) == (iteration, digest)
+    assert agent.config.seeds == (2 if name == "rl2" else 1)
+
+
+def test_runs_from_before_there_were_workers_had_none(tmp_path: Path) -> None:
+    changed(tmp_path, lambda values: [values.pop(name) for name in ("workers", "ray")])
+    assert read_config(tmp_path) == read_config(OLD / "rl2")
+
+
+def test_a_config_comes_back_as_it_was(tmp_path: Path) -> None:
+    """Tuples among the settings included, though JSON has none."""
+    on = name_benchmark("navigation", {"horizon": 6})
+    algorithm = name_algorithm("maml", on, {"hidden": (4, 4)})
+    written = make_config(algorithm, "maml", on, Settings(3, seed=2))
+    write_config(tmp_path, written)
+    assert read_config(tmp_path) == written
+    assert written.hyperparameters["hidden"] == (4, 4) and written.benchmark_settings["horizon"] == 6
+    assert isinstance(written, Config) and (written.seed, written.iterations, written.log_every) == (2, 3, 1)
+
+
+def test_what_is_wrong_with_a_file_is_named(tmp_path: Path) -> None:
+    def refused(change: Callable[[dict[str, Any]], Any]) -> str:
+        changed(tmp_path, change)
+        with pytest.raises(UserError) as raised:
+            adaptax.load(tmp_path)
+        message = str(raised.value)
+        assert message.startswith(str(tmp_path / "config.json"))
+        return message
+
+    wrote = "adaptax 0.1.0 at revision abefc1b wrote it and reads it"
+    assert "is damaged: it lacks 'seeds'" in refused(lambda values: values.pop("seeds"))
+    message = refused(lambda values: values.update(seeds="two"))
+    assert "is damaged: seeds is 'two'; it must be a whole number" in message
+    assert "iterations is True; it must be a whole number" in refused(lambda values: values.update(iterations=True))
+    assert "hyperparameters is []; it must be an object" in refused(lambda values: values.update(hyperparameters=[]))
+    assert f"has schema 7, which this version of adaptax does not read; {wrote}" in refused(
+        lambda values: values.update(schema=7, git="abefc1b")
+    )
+    assert f"has 'sleep', which this version of adaptax does not know; {wrote}" in refused(
+        lambda values: values.update(sleep=8, git="abefc1b")
+    )
+    message = refused(lambda values: values.update(algorithm="rl3", git="abefc1b"))
+    assert "there is no algorithm 'rl3'; the closest are rl2" in message and message.endswith(wrote)
+    assert "algorithm rl2 has no setting 'hiden'; the closest are hidden" in refused(
+        lambda values: values["hyperparameters"].update(hiden=4)
+    )
+    assert "of another version wrote it" in refused(lambda values: values.update(schema=0, versions=None))
+    for text in ("{", "[]", "\udcff"):
+        (tmp_path / "config.json").write_text(text, errors="surrogateescape")
+        with pytest.raises(UserError, match=r"config.json is damaged: "):
+            read_config(tmp_path)
+
+
+def changed(directory: Path, change: Callable[[dict[str, Any]], Any]) -> None:
+    """Write the old run's configuration into `directory`, after `change`."""
+    values = json.loads((OLD / "rl2" / "config.json").read_text())
+    change(values)
+    (directory / "config.json").write_text(json.dumps(values))
