@@ -15,7 +15,7 @@ help:
 	@echo "make test-all      all tests"
 	@echo "make lint          ruff and pyright"
 	@echo "make format        let ruff rewrite the code"
-	@echo "make results       write the README's tables from the result files in benchmarks/"
+	@echo "make results       write the tables of the README and docs/ from the result files in benchmarks/"
 	@echo "make requirements  pin requirements.txt anew from pyproject.toml"
 	@echo "make clean         delete caches and build output (not .venv, not runs)"
 

@@ -25,7 +25,7 @@ RUNS = HERE / "runs"
 
 
 class Recipe(NamedTuple):
-    """One row of the README's table: what to train, how to judge it, and what to hold it against."""
+    """One row of the results' table: what to train, how to judge it, and what to hold it against."""
 
     name: str
     title: str

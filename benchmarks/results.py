@@ -4,8 +4,8 @@
     python benchmarks/results.py            rewrite what stands between each page's two markers
     python benchmarks/results.py --check    change nothing; exit 1 when a page says something else
 
-The README shows each result in a line, and those further values that a publication can be held against; docs/results.md
-shows all values and notes.
+The README shows the results that `benchmarks/readme.json` names, each under a title that is short enough for its table;
+docs/results.md shows all results in one table, and then all values and notes.
 
 A result file is what a recipe wrote: a JSON object with `schema` 1, `recipe`, `title`, `metric`, `value`,
 `ci95`, `seeds`, `tasks`, `environment_steps` (per seed), `seconds`, `published`, `bounds`, `target`, `met`,
@@ -29,6 +29,7 @@ from adaptax.report.tables import MISSING, Table, amount, duration, fixed, markd
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
+SHOWN = ROOT / "benchmarks" / "readme.json"  # name of a result file: its title in the README, in this order
 README, PAGE = ROOT / "README.md", ROOT / "docs" / "results.md"
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 SPEED = ("environment steps/s", "gradient steps/s")  # what a rate counts
@@ -46,13 +47,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Write the tables of results from the result files.")
     parser.add_argument("--check", action="store_true", help="change nothing; exit 1 when a page differs")
     parser.add_argument("--results", type=Path, default=RESULTS, help="directory of the result files")
-    parser.add_argument("--readme", type=Path, default=README, help="the page that shows what was published too")
+    parser.add_argument("--shown", type=Path, default=SHOWN, help="file that names the README's results")
+    parser.add_argument("--readme", type=Path, default=README, help="the page that shows those")
     parser.add_argument("--page", type=Path, default=PAGE, help="the page that shows everything")
     options = parser.parse_args(arguments)
     try:
         found = load(options.results)
-        pages = ((options.readme, short_block), (options.page, block))
-        texts = [(path, read(path), make(found, path.parent)) for path, make in pages]
+        shown = chosen(found, options.shown)
+        pages = ((options.readme, short_block(shown, found)), (options.page, block(found, options.page.parent)))
+        texts = [(path, read(path), new) for path, new in pages]
         changed = [(path, old, replaced(old, new, path)) for path, old, new in texts]
     except ResultsError as error:
         print(f"results: {error}", file=sys.stderr)
@@ -90,20 +93,38 @@ def load_file(path: Path) -> Result:
     return result
 
 
-def short_block(results: Sequence[tuple[Path, Result]], base: Path) -> str:
-    """What stands between the README's markers; links are relative to `base`."""
-    quality, speed = _parted(results)
-    brief = [(path, {**result, "rows": _beside_published(result)}) for path, result in quality]
-    brief = [(path, result) for path, result in brief if result["rows"] or result.get("value") is not None]
-    parts = [markdown(quality_table(brief, base)), LEGEND] if brief else []
-    parts += [markdown(speed_table(speed, base))] if speed else []
-    return "\n\n".join(parts) or "No results yet."
+def chosen(results: Sequence[tuple[Path, Result]], path: Path) -> list[Result]:
+    """The results that a file names, in its order, each with the title that it gives."""
+    try:
+        titles = json.loads(read(path))
+    except json.JSONDecodeError as error:
+        raise ResultsError(f"{path} is not valid JSON ({error})") from None
+    by_name = {found.stem: result for found, result in results}
+    missing = [name for name in titles if by_name.get(name, {}).get("value") is None]
+    if missing:
+        raise ResultsError(f"{path} names {', '.join(missing)}, of which there is no result file with a value")
+    return [{**by_name[name], "title": title} for name, title in titles.items()]
+
+
+def short_block(shown: Sequence[Result], results: Sequence[tuple[Path, Result]]) -> str:
+    """What stands between the README's markers: a line for each result shown, and how many targets are met in all."""
+    rows = []
+    for result in shown:
+        source = (result.get("published_source") or "").partition(",")[0]  # who; the page says what else
+        cells = _cells({**result, "published_source": source}, rate if result["metric"] in SPEED else number)
+        rows.append((result["title"], result["metric"], *cells, str(len(result["seeds"]))))
+    table = markdown(Table(("result", "metric", "ours", "others", "bound", "target", "seeds"), tuple(rows)))
+    targets = [result["met"] for _, result in results if result.get("met") is not None]
+    count = f"Of all {len(targets)} targets that were set for results, {sum(targets)} are met."
+    return f"{table}\n\n{count}"
 
 
 def block(results: Sequence[tuple[Path, Result]], base: Path) -> str:
     """All values, a section a result, and the notes."""
     quality, speed = _parted(results)
+    valued = [(path, {**result, "rows": None}) for path, result in quality if result.get("value") is not None]
     parts = [LEGEND] if quality else []
+    parts += ["## All results", markdown(quality_table(valued, base))] if valued else []
     for path, result in quality:
         parts += [f"## {result['title']}", markdown(quality_table([(path, result)], base))]
         parts += [f"{result['note'][0].upper()}{result['note'][1:].rstrip('.')}."] if result.get("note") else []
@@ -117,11 +138,6 @@ def _parted(results: Sequence[tuple[Path, Result]]) -> tuple[list[tuple[Path, Re
     """Returns and the like, and speeds."""
     quality = [pair for pair in results if pair[1]["metric"] not in SPEED]
     return quality, [pair for pair in results if pair[1]["metric"] in SPEED]
-
-
-def _beside_published(result: Result) -> list[Result]:
-    """The rows that a publication has a number for."""
-    return [row for row in result.get("rows") or () if row.get("published") is not None]
 
 
 LEGEND = (
@@ -216,7 +232,7 @@ def _bound(target: Any) -> tuple[str, float] | None:
 
 
 def _check_target(part: Result, path: Path) -> None:
-    """A README must not say `met` where the number says otherwise."""
+    """A page must not say `met` where the number says otherwise."""
     bound, value, met = _bound(part.get("target")), part.get("value"), part.get("met")
     if bound is None or value is None or met is None:
         return

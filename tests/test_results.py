@@ -92,12 +92,14 @@ def place(tmp_path):
         ("speed", SPEED),
     ):
         (directory / f"{name}.json").write_text(json.dumps(result))
+    shown = tmp_path / "readme.json"
+    shown.write_text(json.dumps({"speed": "fast", "rl2_bandit_10_5": "RL² in short"}))
     readme = tmp_path / "README.md"
     readme.write_text(f"# Title\n\n{results.BEGIN}\nold\n{results.END}\n\nafter\n")
     page = tmp_path / "docs" / "results.md"
     page.parent.mkdir()
     page.write_text(readme.read_text())
-    return ["--results", str(directory), "--readme", str(readme), "--page", str(page)]
+    return ["--results", str(directory), "--readme", str(readme), "--page", str(page), "--shown", str(shown)]
 
 
 def cells(text, start):
@@ -113,11 +115,11 @@ def test_written_table(place, capsys):
     assert results.main([*place, "--check"]) == 1
     assert "run `make results`" in capsys.readouterr().err
     assert results.main(place) == 0 and results.main([*place, "--check"]) == 0
-    text = Path(place[3]).read_text()
-    assert text.startswith("# Title\n\n<!-- results:begin -->\n|") and text.endswith("results:end -->\n\nafter\n")
+    text = Path(place[5]).read_text()
+    assert text.startswith("# Title\n\n<!-- results:begin -->\n±") and text.endswith("results:end -->\n\nafter\n")
     assert "old" not in text
-    link = "[RL², bandit, 10 pulls × 5 arms](benchmarks/results/rl2_bandit_10_5.json)"
-    assert cells(text, link) == [
+    link = "[RL², bandit, 10 pulls × 5 arms](../benchmarks/results/rl2_bandit_10_5.json)"
+    whole = [
         link,
         "total reward per trial",
         "6.653 ± 0.017",
@@ -129,6 +131,8 @@ def test_written_table(place, capsys):
         "3",
         "1 000",
     ]
+    overview, section = text.split("## All results")[1].split("## RL²", 1)
+    assert cells(overview, link) == cells(section, link) == whole
     assert cells(text, "· after 1 step")[2:6] == ["−13.04 ± 0.31", "−11.7", "–", "≥ −15: met"]
     assert cells(text, "[MAML, whole")[1:] == [
         "612 000",
@@ -140,7 +144,20 @@ def test_written_table(place, capsys):
     assert text.index("bandit_10_5.json") < text.index("bandit_10_10.json")  # numbers in their order
 
 
-def test_the_readme_is_short_and_the_page_is_whole(place):
+def test_the_readme_shows_what_its_list_names_in_that_order(place):
+    path = Path(place[1]) / "speed.json"
+    path.write_text(json.dumps({**SPEED, "published_source": "PyTorch, another machine"}))
+    results.main(place)
+    text = Path(place[3]).read_text()
+    assert [line.split("|")[1].strip() for line in text.splitlines() if line.startswith("|")][2:] == [
+        "fast",
+        "RL² in short",
+    ]
+    assert cells(text, "fast")[2:4] == ["612 000", "1 400 (PyTorch)"]
+    assert "Of all 3 targets that were set for results, 3 are met.\n" in text
+
+
+def test_the_page_is_whole(place):
     path = Path(place[1]) / "maml.json"
     more = {"label": "after 2 steps", "value": -9.0, "ci95": 0.3, "published": None}
     path.write_text(json.dumps({**MAML, "rows": [*MAML["rows"], more]}))
@@ -148,7 +165,6 @@ def test_the_readme_is_short_and_the_page_is_whole(place):
     (path.parent / "ours.json").write_text(json.dumps(ours))
     results.main(place)
     readme, page = Path(place[3]).read_text(), Path(place[5]).read_text()
-    assert "after 1 step" in readme and "after 2 steps" not in readme and "nothing published" not in readme
     assert cells(page, "· after 2 steps")[2] == "−9.00 ± 0.30" and "## nothing published\n" in page
     assert "\nPolicy-gradient outer step.\n" in page and "Policy-gradient" not in readme
     assert "](../benchmarks/results/maml.json)" in page
@@ -157,10 +173,26 @@ def test_the_readme_is_short_and_the_page_is_whole(place):
 
 
 def test_a_missed_target_is_said(place):
-    path = Path(place[1]) / "maml.json"
-    path.write_text(json.dumps({**BANDIT, "title": "missed", "value": 6.5, "met": False}))
+    path = Path(place[1]) / "rl2_bandit_10_5.json"
+    path.write_text(json.dumps({**BANDIT, "value": 6.5, "met": False}))
     results.main(place)
-    assert cells(Path(place[3]).read_text(), "[missed]")[5] == "≥ 6.6: **not met**"
+    text = Path(place[3]).read_text()
+    assert cells(text, "RL² in short")[5] == "≥ 6.6: **not met**"
+    assert "Of all 3 targets that were set for results, 2 are met.\n" in text
+
+
+@pytest.mark.parametrize(
+    ("shown", "message"),
+    [
+        ('{"maml": "no value"}', "names maml, of which there is no result file with a value"),
+        ('{"rl3": "?"}', "names rl3, of which"),
+        ("[", "is not valid JSON"),
+    ],
+)
+def test_a_list_that_names_what_is_not_there_is_an_error(place, capsys, shown, message):
+    Path(place[7]).write_text(shown)
+    assert results.main(place) == 1
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -187,3 +219,12 @@ def test_a_readme_without_markers_is_an_error(place, capsys):
 
 def test_no_results_yet(tmp_path):
     assert results.block(results.load(tmp_path), tmp_path) == "No results yet."
+
+
+def test_the_readme_is_short_and_its_first_program_comes_early():
+    lines = (ROOT / "README.md").read_text("utf-8").splitlines()
+    assert len(lines) <= 120
+    assert lines.index("```python") < 40  # the first program begins there, and ends there
+    assert lines.index("```", lines.index("```python")) < 40
+    assert len(json.loads(results.SHOWN.read_text("utf-8"))) == 10
+    assert sum(line.startswith("![") for line in lines) == 1
