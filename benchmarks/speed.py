@@ -13,7 +13,12 @@ import statistics
 import subprocess
 import sys
 
+import jax
 from common import document, write
+
+from adaptax.cli.measure import JOBS, Job
+from adaptax.names import config as runs
+from adaptax.run.bench import bench
 
 REPEATS = 3
 TARGETS = {
@@ -37,15 +42,15 @@ PEERS = {
 
 def measure(index: int) -> dict[str, float]:
     """One run of job `index` in a fresh process."""
-    code = (
-        "import json, jax; from adaptax.run.bench import JOBS, bench; from adaptax import runs; "
-        f"job = JOBS[{index}]; jax.config.update('jax_num_cpu_devices', job.devices); "
-        "on = runs.name_benchmark(job.benchmark, job.settings); "
-        "algorithm = runs.name_algorithm(job.algorithm, on, job.hyperparameters); "
-        "print(json.dumps(bench(algorithm, on.value, devices=job.devices)))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, __file__, "--job", str(index)], capture_output=True, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def one(job: Job) -> dict[str, float]:
+    """One run of a job, in this process."""
+    jax.config.update("jax_num_cpu_devices", job.devices)
+    on = runs.name_benchmark(job.benchmark, job.settings)
+    return bench(runs.name_algorithm(job.algorithm, on, job.hyperparameters), on.value, devices=job.devices)
 
 
 def simulator() -> None:
@@ -118,13 +123,16 @@ def meta_world() -> None:
 
 
 def main() -> None:
-    from adaptax.run.bench import JOBS
-
     hosted = {"simulator": simulator, "meta-world": meta_world}
     names = [*TARGETS, *hosted]
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", nargs="+", choices=names, default=names, help="some of them")
-    chosen_jobs = parser.parse_args().only
+    parser.add_argument("--job", type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.job is not None:
+        print(json.dumps(one(JOBS[options.job])))
+        return
+    chosen_jobs = options.only
     for name in [name for name in hosted if name in chosen_jobs]:
         hosted[name]()
     for index, job in enumerate(JOBS):

@@ -15,6 +15,8 @@ from typing import NamedTuple
 
 import pytest
 
+from adaptax.names import registry
+
 SOURCE = Path(__file__).parents[1] / "src"
 PACKAGE = SOURCE / "adaptax"
 
@@ -173,6 +175,16 @@ def test_algorithms_never_import_one_another() -> None:
         for found in imports(path):
             inside = found.module.startswith("adaptax.algorithms")
             assert not inside, f"{name_of(path)}:{found.line} imports {found.module}"
+
+
+@pytest.mark.parametrize("layer", ["run", "live", "report"])
+def test_what_serves_all_knows_no_names(layer: str) -> None:
+    """What is right for one algorithm or benchmark stands with it, or where names are put to things."""
+    names = {*registry.ALGORITHMS, *registry.BENCHMARKS}
+    for path in sorted((PACKAGE / layer).rglob("*.py")):
+        for node in ast.walk(parse(path)):
+            known = isinstance(node, ast.Constant) and node.value in names
+            assert not known, f"{name_of(path)}:{node.lineno} knows {node.value!r}"
 
 
 @pytest.mark.parametrize("layer", ["report", "render"])

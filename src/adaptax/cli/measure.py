@@ -5,16 +5,79 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import tyro
 
 from ..names import config as runs
 from ..names import provenance
 from ..report.tables import Table, amount, number, plain
-from ..run.bench import JOBS, Job, bench
+from ..run.bench import bench
 from .options import leading_names, parse
 from .train import use_devices
+
+
+class Job(NamedTuple):
+    """A named measurement of `adaptax bench` without arguments."""
+
+    title: str
+    algorithm: str
+    benchmark: str
+    settings: dict[str, Any]
+    hyperparameters: dict[str, Any]
+    devices: int
+
+
+JOBS = [
+    Job(
+        "MAML, policy-gradient outer step, 2-D navigation, 20 tasks × 20 trajectories × 100 steps × 2 rounds, 2×100",
+        "maml",
+        "navigation",
+        {},
+        {"tasks": 20, "streams": 20, "hidden": (100, 100)},
+        2,
+    ),
+    Job(
+        "MAML, TRPO outer step, 2-D navigation, 20 tasks × 20 trajectories × 100 steps × 2 rounds, 2×100",
+        "maml-trpo",
+        "navigation",
+        {},
+        {"tasks": 20, "streams": 20, "hidden": (100, 100), "step_size": 0.5},
+        2,
+    ),
+    Job(
+        "RL² with PPO, GRU 128, 10 arms, 100 pulls, 256 streams, 4 epochs × 4 minibatches",
+        "rl2",
+        "bandit",
+        {"arms": 10, "pulls": 100},
+        {"tasks": 256, "hidden": 128, "epochs": 4, "minibatches": 4},
+        2,
+    ),
+    Job(
+        "VariBAD, GridNavi, 16 trials × 60 steps, PPO 2 × 4, 3 model updates on 25 trials with all 61 × 60 terms",
+        "varibad",
+        "gridnavi",
+        {"goals": "paper"},
+        {"tasks": 16, "policy_hidden": (32,), "normalize": False},
+        1,
+    ),
+    Job(
+        "PEARL, sparse point robot, 10 gradient steps on 16 × 256 transitions and contexts of 16 × 1 000, 3×300",
+        "pearl",
+        "sparse-navigation",
+        {"goals": "paper"},
+        {
+            "gradient_steps": 10,
+            "batch": 256,
+            "context": 1000,
+            "context_rounds": 0,
+            "latent": 5,
+            "hidden": (300, 300, 300),
+            "encoder_hidden": (200, 200, 200),
+        },
+        2,
+    ),
+]
 
 
 @dataclass(frozen=True)

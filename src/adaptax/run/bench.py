@@ -5,7 +5,7 @@ import statistics
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.extend.core
@@ -19,69 +19,6 @@ from .iterate import Progress, begin, meta_iteration
 from .shard import mesh_of, spread
 
 RATE_SHAPE = (40_000, 100, 100)  # a round's activations times a layer: what the published networks multiply
-
-
-class Job(NamedTuple):
-    """A named measurement of `adaptax bench` without arguments."""
-
-    title: str
-    algorithm: str
-    benchmark: str
-    settings: dict[str, Any]
-    hyperparameters: dict[str, Any]
-    devices: int
-
-
-JOBS = [
-    Job(
-        "MAML, policy-gradient outer step, 2-D navigation, 20 tasks × 20 trajectories × 100 steps × 2 rounds, 2×100",
-        "maml",
-        "navigation",
-        {},
-        {"tasks": 20, "streams": 20, "hidden": (100, 100)},
-        2,
-    ),
-    Job(
-        "MAML, TRPO outer step, 2-D navigation, 20 tasks × 20 trajectories × 100 steps × 2 rounds, 2×100",
-        "maml-trpo",
-        "navigation",
-        {},
-        {"tasks": 20, "streams": 20, "hidden": (100, 100), "step_size": 0.5},
-        2,
-    ),
-    Job(
-        "RL² with PPO, GRU 128, 10 arms, 100 pulls, 256 streams, 4 epochs × 4 minibatches",
-        "rl2",
-        "bandit",
-        {"arms": 10, "pulls": 100},
-        {"tasks": 256, "hidden": 128, "epochs": 4, "minibatches": 4},
-        2,
-    ),
-    Job(
-        "VariBAD, GridNavi, 16 trials × 60 steps, PPO 2 × 4, 3 model updates on 25 trials with all 61 × 60 terms",
-        "varibad",
-        "gridnavi",
-        {"goals": "paper"},
-        {"tasks": 16, "policy_hidden": (32,), "normalize": False},
-        1,
-    ),
-    Job(
-        "PEARL, sparse point robot, 10 gradient steps on 16 × 256 transitions and contexts of 16 × 1 000, 3×300",
-        "pearl",
-        "sparse-navigation",
-        {"goals": "paper"},
-        {
-            "gradient_steps": 10,
-            "batch": 256,
-            "context": 1000,
-            "context_rounds": 0,
-            "latent": 5,
-            "hidden": (300, 300, 300),
-            "encoder_hidden": (200, 200, 200),
-        },
-        2,
-    ),
-]
 
 
 def bench(algorithm: Algorithm, benchmark: Benchmark, repetitions: int = 9, devices: int = 1) -> dict[str, float]:
