@@ -115,10 +115,11 @@ def strategy_returns(
 ) -> np.ndarray:
     """The returns [tasks, rounds, streams, episodes] of a reference strategy of the benchmark `on`."""
     from adaptax.names import registry
+    from adaptax.names.evaluation import strategies_of
     from adaptax.run.evaluate import evaluate
 
     benchmark = registry.make_benchmark(on, settings)
-    strategy = registry.make_strategies(on, benchmark.spec)[name]()
+    strategy = strategies_of(benchmark)[name](benchmark.spec)
     return evaluate(strategy, benchmark, benchmark.split(split), (), protocol).returns
 
 

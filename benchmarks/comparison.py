@@ -17,6 +17,7 @@ import numpy as np
 from common import RESULTS, RUNS, arguments, document, row, seeds_of, write
 
 from adaptax.names import provenance, registry
+from adaptax.names.evaluation import strategies_of
 from adaptax.run.evaluate import Protocol, evaluate
 
 if TYPE_CHECKING:
@@ -119,10 +120,11 @@ class Comparison(NamedTuple):
         if not panel.bounds:
             return {}
         on = registry.make_benchmark(panel.benchmark, panel.settings)
-        strategies = registry.make_strategies(panel.benchmark, on.spec)
+        strategies = strategies_of(on)
         protocol, tasks = Protocol(tasks=panel.tasks, seed=1), on.split(panel.split)
         return {
-            name: float(evaluate(strategies[name](), on, tasks, (), protocol).returns.mean()) for name in panel.bounds
+            name: float(evaluate(strategies[name](on.spec), on, tasks, (), protocol).returns.mean())
+            for name in panel.bounds
         }
 
     def figure(self, details: dict[str, Any], limits: dict[str, dict[str, float]]) -> Figure:

@@ -11,7 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from adaptax.types import Benchmark, Outcome, Spec, TaskDistribution, TaskSet
+from adaptax.tasks import TaskDistribution, TaskSet
+from adaptax.types import Benchmark, Outcome, Spec
 
 
 class Probe(NamedTuple):

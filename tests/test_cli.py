@@ -26,7 +26,8 @@ from jax.experimental.compilation_cache import compilation_cache
 from adaptax import Spec, api
 from adaptax.cli import main
 from adaptax.cli.options import field_texts
-from adaptax.names import registry
+from adaptax.names import evaluation, registry
+from adaptax.strategies.random_actions import RandomActions
 
 BANDIT = ["train", "rl2", "bandit", "--benchmark.arms", "5", "--benchmark.pulls", "10"]
 TINY_RL2 = ["--tasks", "4", "--hidden", "4", "--epochs", "1", "--minibatches", "1"]
@@ -43,7 +44,9 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ADAPTAX_CACHE", str(place))
         # The eight strategies would take longer to compile than all else here.
-        patch.setitem(registry.STRATEGIES, "bandit", {"random": registry.STRATEGIES["bandit"]["random"]})
+        patch.setattr(
+            evaluation, "strategies_of", lambda on: {"random": RandomActions, on.best: on.references[on.best]}
+        )
         compilation_cache.reset_cache()
         yield place
     jax.config.update("jax_compilation_cache_dir", None)
@@ -110,13 +113,22 @@ def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
 def test_list(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list", "--json"]) == 0
     names = json.loads(capsys.readouterr().out)
-    assert set(names) == {"algorithms", "benchmarks", "networks", "reference strategies"}
+    assert set(names) == {"algorithms", "benchmarks", "networks"}
     assert {"rl2", "maml", "fomaml"} <= set(names["algorithms"])
     assert all(line for lines in names.values() for line in lines.values())
     assert main(["list"]) == 0
     printed = capsys.readouterr().out.splitlines()
-    for name in ("rl2", "bandit", "gru", "navigation/known-goal"):
+    for name in ("rl2", "bandit", "gru"):
         assert len([line for line in printed if line.split()[:1] == [name]]) == 1
+
+
+def test_list_what_is_known_of_a_benchmark(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "gridnavi", "--json"]) == 0
+    known = json.loads(capsys.readouterr().out)
+    assert set(known["splits"]) == {"train", "validation", "test", "paper"} and known["splits"]["paper"] == "21 tasks"
+    assert set(known["references"]) >= {"random", "bayes-optimal", "known-goal"}
+    assert [name for name, line in known["references"].items() if "[best reference]" in line] == ["known-goal"]
+    assert main(["list", "gridnavy"]) == 2
 
 
 @pytest.mark.parametrize("command", ["list", "train", "evaluate", "report", "adapt", "render", "bench"])
@@ -175,7 +187,6 @@ def test_navigation_from_training_to_adaptation(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(registry.STRATEGIES, "navigation", {})
     assert main([*NAVIGATION, *TINY_MAML, "--steps", "81"]) == 0
     printed = capsys.readouterr()
     run = Path("runs/maml-navigation-horizon10-seed0")

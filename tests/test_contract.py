@@ -23,7 +23,8 @@ from adaptax.run.collect import collect, streams_of
 from adaptax.run.iterate import Progress, begin, many, meta_iteration
 from adaptax.run.shard import mesh_of
 from adaptax.run.train import Settings, root_keys, train
-from adaptax.types import Algorithm, Benchmark, Birth, TaskSet, Trial
+from adaptax.tasks import TaskSet
+from adaptax.types import Algorithm, Benchmark, Birth, Trial
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 

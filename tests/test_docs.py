@@ -118,9 +118,10 @@ def test_every_benchmark_has_its_settings_and_strategies_described(benchmark: st
     rows = dict(re.findall(r"^\| `(\w+)` \| `?([^`|]+?)`? \|", section, re.MULTILINE))
     signature = inspect.signature(registry.benchmark_entry(benchmark).load())
     assert rows == {key: str(parameter.default) for key, parameter in signature.parameters.items()}
-    for strategy in registry.STRATEGIES.get(benchmark, {}):
-        assert f"`{strategy}`" in section
-    for split in registry.make_benchmark(benchmark, {}).named:
+    made = registry.make_benchmark(benchmark, {})
+    for reference in ("random", *made.references, *(one.name for one in made.known)):
+        assert f"`{reference}`" in section
+    for split in made.named:
         assert f"`{split}`" in section
 
 

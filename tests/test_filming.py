@@ -22,6 +22,7 @@ from adaptax.cli import main
 from adaptax.envs.host import opengl
 from adaptax.names import animation as filming
 from adaptax.names import config as runs
+from adaptax.names import registry
 from adaptax.run import checkpoint
 from adaptax.run.evaluate import Protocol, evaluate
 from adaptax.run.iterate import begin
@@ -159,8 +160,7 @@ def test_what_cannot_be_rendered(
     unfinished.mkdir()
     (unfinished / "config.json").write_bytes((navigation / "config.json").read_bytes())
     assert "there is no checkpoint in" in refused(run=unfinished)
-    monkeypatch.setattr(filming, "PICTURES", {})
-    monkeypatch.setattr("adaptax.render.PICTURES", {})
+    monkeypatch.setattr(registry, "checked", lambda benchmark: benchmark._replace(picture=None))
     assert "there is no picture of navigation" in refused()
     assert not (tmp_path / "film.webp").exists()
 

@@ -22,8 +22,10 @@ PACKAGE = SOURCE / "adaptax"
 
 # A layer is a folder or a top-level module. What it may import of ours, besides itself:
 MAY_IMPORT = {
-    "types": set(),
+    "known": set(),
+    "types": {"known"},
     "ranges": {"types"},
+    "tasks": {"types"},
     "spaces": {"types"},
     "ops": {"types", "ranges"},
     "nets": {"types", "ranges", "ops"},
@@ -31,7 +33,7 @@ MAY_IMPORT = {
     "replay": {"types", "ranges", "ops", "buffers"},
     "algorithms": {"types", "ranges", "ops", "nets", "buffers", "replay"},
     "strategies": {"types", "ranges", "ops"},
-    "envs": {"types", "ranges", "spaces"},
+    "envs": {"known", "types", "tasks", "ranges", "spaces", "strategies", "render"},
     "data": {"types", "ranges"},
     "run": {"types", "ranges", "spaces", "ops", "buffers"},
     "live": {"types", "ranges", "spaces", "ops", "run"},
@@ -48,7 +50,7 @@ KNOW_NAMES = {
 }
 
 # Of those that know names, in which order: each may import those before it, and no other.
-NAMES = ("provenance", "defaults", "registry", "published", "config", "evaluation", "animation", "trained", "results")
+NAMES = ("provenance", "defaults", "registry", "config", "evaluation", "animation", "trained", "results")
 
 # Report reads result files on a machine that need not have any of these.
 NOT_IN_REPORT = {"jax", "jaxlib", "optax", "gymnasium", "equinox", "tyro", "tensorboardX", "safetensors"}

@@ -9,7 +9,9 @@ agent.agent(environment).episode()        # act and adapt in a real Gymnasium en
 from .api import Trained, adapt_to, algorithm, benchmark, load, train
 from .envs.filmed import Filmed
 from .envs.host.gymnasium import from_gymnasium
+from .known import Known, Published
 from .live.agent import Episode, LiveAgent
+from .tasks import TaskDistribution, TaskSet
 from .types import (
     Agent,
     Algorithm,
@@ -21,9 +23,7 @@ from .types import (
     Plan,
     Rollout,
     Spec,
-    TaskDistribution,
     Tasks,
-    TaskSet,
     Timestep,
     Trial,
     UserError,
@@ -40,9 +40,11 @@ __all__ = [
     "Environment",
     "Episode",
     "Filmed",
+    "Known",
     "LiveAgent",
     "Outcome",
     "Plan",
+    "Published",
     "Rollout",
     "Spec",
     "TaskDistribution",

@@ -11,6 +11,7 @@ import jax
 from .names import registry
 from .names.config import name_algorithm, name_benchmark, read_config, restore, run
 from .names.evaluation import make_task
+from .names.results import evaluate_run
 from .names.trained import Trained
 from .ranges import check_range
 from .run import checkpoint
@@ -18,7 +19,8 @@ from .run import evaluate as evaluator
 from .run.evaluate import Evaluation
 from .run.iterate import begin
 from .run.train import Settings, root_keys
-from .types import Algorithm, Benchmark, TaskSet, UserError
+from .tasks import TaskSet
+from .types import Algorithm, Benchmark, UserError
 
 
 def benchmark(name: str, **settings: Any) -> Benchmark:
@@ -110,3 +112,19 @@ def adapt_to(
     alone = TaskSet(jax.tree.map(lambda x: x[None], make_task(trained.benchmark, task)))
     protocol = trained.protocol(tasks=lifetimes, rounds=rounds, episodes=episodes, seed=seed)
     return evaluator.evaluate(trained.algorithm, trained.benchmark, alone, trained.params, protocol)
+
+
+def write_evaluation(
+    trained: Trained,
+    out: str | Path,
+    *,
+    tasks: int = 100,
+    split: str = "test",
+    rounds: int | None = None,
+    seed: int = 0,
+    deterministic: bool = False,
+) -> Path:
+    """Write `evaluation-<split>.json` and `.npz` into the run directory `out`, as `adaptax evaluate` does, and return
+    the first: all seeds on held-out tasks, beside the references and the published figures of the benchmark."""
+    protocol = trained.protocol(tasks=tasks, rounds=rounds, seed=seed, deterministic=deterministic)
+    return evaluate_run(trained, Path(out), split, protocol)

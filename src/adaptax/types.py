@@ -6,13 +6,14 @@ stream (`act`) or one task (`begin`, `adapt`); only the collector and the mean o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import gymnasium
 import jax
-import jax.numpy as jnp
 import numpy as np
+
+from .known import Known, Published
 
 Array = jax.Array
 Key = jax.Array  # a typed PRNG key, `jax.random.key(...)`
@@ -254,10 +255,19 @@ class Tasks(Protocol):
 
 
 class Benchmark(NamedTuple):
-    """An environment and its tasks: no benchmark without held-out ones.
+    """An environment and its tasks, no benchmark without held-out ones, and what is known of it.
 
     `named` holds further splits, such as the tasks of a published protocol. `describe` says in one line what
-    the test protocol is; reports print it. With `judged_by_success` they show success rates even where all are 0.
+    the test protocol is; reports print it. With `judged_by_success` they show success rates even where all are 0, and
+    agents are compared by them.
+
+    Whoever is evaluated stands beside `references`, strategies by name, each made on demand from the spec; one with
+    `informed = True` is given the task as its params. Uniformly random play is one of them without being named, unless
+    `random` is another one. `known` holds references that are numbers, and `best` names the reference of either kind to
+    which an agent's share of the way from random play is counted.
+
+    `picture(fields)` draws a task of these fields (a `render.Picture`), and `published(split, protocol)` gives the
+    figures that were published for just that (`run.evaluate.Protocol`).
     """
 
     environment: Any
@@ -267,6 +277,11 @@ class Benchmark(NamedTuple):
     named: Mapping[str, Tasks] = {}
     describe: str = ""
     judged_by_success: bool = False
+    references: Mapping[str, Callable[[Spec], Agent]] = {}
+    known: tuple[Known, ...] = ()
+    best: str | None = None
+    picture: Callable[[Mapping[str, Any]], Any] | None = None
+    published: Callable[[str, Any], Sequence[Published]] | None = None
 
     @property
     def spec(self) -> Spec:
@@ -278,38 +293,3 @@ class Benchmark(NamedTuple):
         if name not in splits:
             raise UserError(f"there is no split {name!r} here; the splits are {', '.join(sorted(splits))}")
         return splits[name]
-
-
-class TaskDistribution(NamedTuple):
-    """Unbounded `Tasks`: `draw(key)` makes one task."""
-
-    draw: Callable[[Key], Task]
-
-    @property
-    def size(self) -> None:
-        return None
-
-    def sample(self, key: Key, count: int) -> tuple[Array, Task]:
-        tasks = jax.vmap(self.draw)(jax.random.split(key, count))
-        return jnp.full((count,), UNSEEN), tasks
-
-    def enumerate(self, key: Key, count: int) -> tuple[Array, Task]:
-        return self.sample(key, count)
-
-
-class TaskSet(NamedTuple):
-    """Finite `Tasks`: a pytree of arrays whose leading axis counts the tasks; drawn with replacement."""
-
-    tasks: Task
-
-    @property
-    def size(self) -> int:
-        return jax.tree.leaves(self.tasks)[0].shape[0]
-
-    def sample(self, key: Key, count: int) -> tuple[Array, Task]:
-        index = jax.random.randint(key, (count,), 0, self.size, jnp.int32)
-        return index, jax.tree.map(lambda x: jnp.asarray(x)[index], self.tasks)
-
-    def enumerate(self, key: Key, count: int) -> tuple[Array, Task]:
-        index = jnp.arange(count, dtype=jnp.int32) % self.size
-        return index, jax.tree.map(lambda x: jnp.asarray(x)[index], self.tasks)

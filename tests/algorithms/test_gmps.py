@@ -18,7 +18,8 @@ from adaptax.names.config import make_config, name_benchmark, run, write_config
 from adaptax.run.collect import collect, streams_of
 from adaptax.run.iterate import begin, many, meta_iteration
 from adaptax.run.train import Settings, root_keys, train
-from adaptax.types import Birth, TaskSet, UserError
+from adaptax.tasks import TaskSet
+from adaptax.types import Birth, UserError
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 

@@ -19,7 +19,8 @@ from adaptax.ops.epsilon_greedy import annealed
 from adaptax.run.evaluate import Protocol, evaluate
 from adaptax.run.iterate import begin, many, meta_iteration
 from adaptax.run.train import root_keys
-from adaptax.types import Birth, TaskSet, UserError
+from adaptax.tasks import TaskSet
+from adaptax.types import Birth, UserError
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 

@@ -19,7 +19,8 @@ from adaptax.run.collect import collect, streams_of
 from adaptax.run.evaluate import Protocol, evaluate
 from adaptax.run.iterate import begin, many, meta_iteration
 from adaptax.run.train import root_keys
-from adaptax.types import Birth, TaskSet, UserError, judged_birth
+from adaptax.tasks import TaskSet
+from adaptax.types import Birth, UserError, judged_birth
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 

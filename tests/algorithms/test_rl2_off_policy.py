@@ -18,7 +18,8 @@ from adaptax.nets.trial_encoder import PastTrial, time_first
 from adaptax.run.evaluate import Protocol, evaluate
 from adaptax.run.iterate import begin, many, meta_iteration
 from adaptax.run.train import root_keys
-from adaptax.types import Benchmark, Birth, Outcome, Spec, TaskDistribution, UserError, judged_birth
+from adaptax.tasks import TaskDistribution
+from adaptax.types import Benchmark, Birth, Outcome, Spec, UserError, judged_birth
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 

@@ -18,7 +18,8 @@ from adaptax.run.collect import Life, collect, streams_of
 from adaptax.run.hoist import scan_hoisted
 from adaptax.run.iterate import Progress, begin, meta_iteration
 from adaptax.run.train import Settings, root_keys, train
-from adaptax.types import Benchmark, Decision, Outcome, Plan, Spec, TaskDistribution, TaskSet, Trial, UserError
+from adaptax.tasks import TaskDistribution, TaskSet
+from adaptax.types import Benchmark, Decision, Outcome, Plan, Spec, Trial, UserError
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 

@@ -14,7 +14,8 @@ import pytest
 from adaptax.names import registry
 from adaptax.run import evaluate as module
 from adaptax.run.evaluate import Evaluation, Protocol, evaluate, protocol_of
-from adaptax.types import Benchmark, Decision, Outcome, Plan, Spec, TaskDistribution, TaskSet, UserError
+from adaptax.tasks import TaskDistribution, TaskSet
+from adaptax.types import Benchmark, Decision, Outcome, Plan, Spec, UserError
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -235,7 +236,7 @@ def test_nothing_is_left_to_chance_where_the_protocol_is_deterministic() -> None
     np.testing.assert_array_equal(certain.returns[:, 0, 0].sum(axis=1), [8, 0] * 20)
     assert len(np.unique(drawn.returns[::2, 0, 0].sum(axis=1))) > 2
     assert np.isfinite(drawn.entropy).all() and np.isnan(certain.entropy).all()
-    strategy = registry.make_strategies("bandit", benchmark.spec)["random"]()
+    strategy = benchmark.references["random"](benchmark.spec)
     same = [
         evaluate(strategy, benchmark, tasks, (), Protocol(9, episodes=8, deterministic=by_mode)).returns
         for by_mode in (False, True)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from adaptax.names.evaluation import strategies_of
 from adaptax.types import Benchmark, Birth, Timestep
 
 
@@ -21,11 +22,14 @@ def lifetime_returns(
     seed: int = 0,
     episodes: int = 0,
 ) -> np.ndarray:
-    """Return of every episode of one stream on each of `tasks` tasks: float64 [tasks, episodes].
+    """Return of every episode of one stream on each of `tasks` tasks: float64 [tasks, episodes]. `strategy` is an
+    agent, or the name of a reference of the benchmark.
 
     A finite split is gone through again from its start when `tasks` exceeds it.
     """
     environment, spec = benchmark.environment, benchmark.spec
+    if isinstance(strategy, str):
+        strategy = strategies_of(benchmark)[strategy](spec)
     episodes = episodes or spec.episodes
     key_tasks, key_play = jax.random.split(jax.random.key(seed))
     _, batch = benchmark.split(split).enumerate(key_tasks, tasks)

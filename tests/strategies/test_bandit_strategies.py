@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -54,7 +55,7 @@ def agree(totals: np.ndarray, published: float) -> None:
 )
 def test_published_totals(play: Play, pulls: int, arms: int, name: str) -> None:
     benchmark = bandit(arms=arms, pulls=pulls)
-    totals = play(benchmark, bandits.STRATEGIES[name](benchmark.spec), tasks=4000).sum(axis=1)
+    totals = play(benchmark, name, tasks=4000).sum(axis=1)
     agree(totals, PUBLISHED[pulls, arms][name])
 
 
@@ -68,7 +69,7 @@ def test_published_totals_of_sampling_strategies(
     benchmark = bandit(arms=arms, pulls=pulls)
     # Thirty draws per decision are dear.
     tasks = 250 if name == "optimistic-thompson" and pulls > 10 else 1000
-    totals = play(benchmark, bandits.STRATEGIES[name](benchmark.spec), tasks=tasks).sum(axis=1)
+    totals = play(benchmark, name, tasks=tasks).sum(axis=1)
     agree(totals, published)
 
 
@@ -133,8 +134,8 @@ def test_long_tables_agree_with_short_ones_where_they_skip_horizons() -> None:
 def test_decisions_against_numpy(name: str) -> None:
     """One stream with scripted rewards, longer than the trial that the strategy was made for."""
     arms, pulls = 4, 30
-    spec = bandit(arms=arms, pulls=pulls).spec
-    strategy = bandits.STRATEGIES[name](spec)
+    on = bandit(arms=arms, pulls=pulls)
+    strategy: Any = on.references[name](on.spec)
     act = jax.jit(strategy.act)
     generator = np.random.default_rng(0)
     wins, count = np.zeros(arms), np.zeros(arms)
@@ -171,4 +172,4 @@ def test_settings() -> None:
         bandits.ucb1(spec, exploration=-1.0)
     with pytest.raises(UserError):
         bandits.optimistic_thompson(spec, samples=0)
-    assert [bandits.STRATEGIES[name](spec).informed for name in ("gittins", "known-arms")] == [False, True]
+    assert [bandits.gittins(spec).informed, bandits.KnownArms(spec).informed] == [False, True]

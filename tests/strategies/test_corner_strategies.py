@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from adaptax.envs.corner import CORNERS, CornerTask, corner, momentum_corner
-from adaptax.strategies.corner import STRATEGIES
+from adaptax.strategies.corner import random
 from adaptax.types import Benchmark, Birth, Timestep, UserError
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -21,7 +21,7 @@ Play = Callable[..., np.ndarray]
 
 def alone(benchmark: Benchmark, name: str, goal: Any, start: Any) -> tuple[np.ndarray, np.ndarray]:
     """Observations and rewards of one episode from a given state."""
-    strategy, task = STRATEGIES[name](benchmark.spec), CornerTask(jnp.asarray(goal, jnp.float32))
+    strategy, task = benchmark.references[name](benchmark.spec), CornerTask(jnp.asarray(goal, jnp.float32))
     adapted = strategy.begin(task, jax.random.key(0), Birth())
 
     def step(state: Any, key: Any) -> Any:
@@ -73,12 +73,12 @@ def agree(ours: np.ndarray, theirs: np.ndarray) -> bool:
 
 def test_mean_returns_without_momentum(play: Play) -> None:
     benchmark, generator = corner(), np.random.default_rng(1)
-    returns = play(benchmark, STRATEGIES["known-goal"](benchmark.spec), "paper", tasks=4000)
+    returns = play(benchmark, "known-goal", "paper", tasks=4000)
     assert agree(returns, slow_returns(None, generator, 20_000))
     assert returns.mean() == pytest.approx(2.62, abs=0.01)
     # The untrained policy in the published box: an action of 1 moves by 0.02.
     for deviation in (1.0, 10.0):
-        strategy = STRATEGIES["random"](benchmark.spec, deviation=deviation)
+        strategy = random(benchmark.spec, deviation=deviation)
         moves = 0.02 * deviation * generator.normal(size=(100, 4000, 2))
         assert agree(play(benchmark, strategy, "paper", tasks=4000), slow_returns(moves, generator, 4000))
 
@@ -87,7 +87,7 @@ def test_mean_returns_without_momentum(play: Play) -> None:
 def test_braking_from_rest_by_hand(goal: list[float]) -> None:
     """Both axes: speeds 0.1, 0.2, 0.3, 0.4, 0.4, 0.3, 0.2, 0.1, which add to 2; then rest, the last 0.1 being
     taken back as the ninth step begins. Within 2 of the corner, at √2 (2 − p), from p = 0.6 on."""
-    positions, rewards = alone(momentum_corner(), "known-goal-with-momentum", goal, np.zeros(4))
+    positions, rewards = alone(momentum_corner(), "known-goal", goal, np.zeros(4))
     covered = np.asarray([0.1, 0.3, 0.6, 1.0, 1.4, 1.7, 1.9, 2.0])
     np.testing.assert_allclose(np.abs(positions[:8, 0]), covered, atol=1e-5)
     np.testing.assert_allclose(np.abs(positions[:8, 1]), covered, atol=1e-5)
@@ -119,7 +119,7 @@ def test_braking_takes_the_fewest_steps() -> None:
     for _ in range(30):
         start = np.concatenate([generator.uniform(-0.2, 0.2, 2), generator.uniform(-0.1, 0.1, 2)])
         goal = CORNERS[generator.integers(4)]
-        states, _ = alone(momentum_corner(), "known-goal-with-momentum", goal, start)
+        states, _ = alone(momentum_corner(), "known-goal", goal, start)
         for axis in range(2):
             off = np.abs(states[:, axis] - goal[axis]) + np.abs(states[:, 2 + axis])
             arrived = int(np.flatnonzero(off < 1e-4)[0]) + 1
@@ -130,10 +130,10 @@ def test_braking_takes_the_fewest_steps() -> None:
 
 def test_mean_returns_with_momentum(play: Play) -> None:
     benchmark, generator = momentum_corner(), np.random.default_rng(3)
-    returns = play(benchmark, STRATEGIES["known-goal-with-momentum"](benchmark.spec), "paper", tasks=400)
+    returns = play(benchmark, "known-goal", "paper", tasks=400)
     # 2 in every step but the first seven to nine; 191.2 from rest at the origin.
     assert returns.min() > 188 and returns.max() < 194
-    returns = play(benchmark, STRATEGIES["random"](benchmark.spec), "paper", tasks=4000)
+    returns = play(benchmark, "random", "paper", tasks=4000)
     position, velocity = generator.uniform(-0.2, 0.2, (4000, 2)), generator.uniform(-0.1, 0.1, (4000, 2))
     total = np.zeros(4000)
     for _ in range(100):
@@ -145,6 +145,4 @@ def test_mean_returns_with_momentum(play: Play) -> None:
 
 def test_a_deviation_out_of_range_is_refused() -> None:
     with pytest.raises(UserError, match=r"deviation is -1; it must satisfy 0 ≤ deviation"):
-        STRATEGIES["random"](corner().spec, deviation=-1)
-    informed = {name: make(corner().spec).informed for name, make in STRATEGIES.items()}
-    assert informed == {"random": False, "known-goal": True, "known-goal-with-momentum": True}
+        random(corner().spec, deviation=-1)

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from adaptax.envs.rooms import all_goals, rooms
-from adaptax.strategies.rooms import STRATEGIES
 
 Play = Callable[..., np.ndarray]
 CELLS = [(x, y) for x in range(-7, 8) for y in (-1, 0, 1) if y == 0 or abs(x) not in (2, 3, 4)]
@@ -39,7 +38,7 @@ def optimum(goals: np.ndarray) -> float:
 
 def test_known_goals_are_the_optimum(play: Play) -> None:
     benchmark = rooms(goals="paper")
-    returns = play(benchmark, STRATEGIES["known-goal"](benchmark.spec), tasks=48)[:, 0]
+    returns = play(benchmark, "known-goal", tasks=48)[:, 0]
     some = slice(None, None, 3)  # each kind of goal 2 and of goal 3 is among them
     np.testing.assert_allclose(returns[some], [optimum(goals) for goals in all_goals()[some]], rtol=1e-5)
     # Goal 3 is reached with step 14 at the earliest, and 20 at the latest.
@@ -49,11 +48,11 @@ def test_known_goals_are_the_optimum(play: Play) -> None:
 
 def test_known_goals_begin_anew_with_every_episode(play: Play) -> None:
     benchmark = rooms(goals="paper", episodes=2)
-    returns = play(benchmark, STRATEGIES["known-goal"](benchmark.spec), tasks=48)
+    returns = play(benchmark, "known-goal", tasks=48)
     np.testing.assert_allclose(returns[:, 1], returns[:, 0])
 
 
 def test_random_actions_hardly_leave_the_first_room(play: Play) -> None:
     benchmark = rooms(goals="paper")
-    returns = play(benchmark, STRATEGIES["random"](benchmark.spec), tasks=1000)[:, 0]
+    returns = play(benchmark, "random", tasks=1000)[:, 0]
     assert -5 < returns.mean() < 20 and np.median(returns) < 3

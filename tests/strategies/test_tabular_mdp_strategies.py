@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from adaptax.envs.tabular_mdp import tabular_mdp
-from adaptax.strategies.tabular_mdp import STRATEGIES, plan
+from adaptax.strategies.tabular_mdp import plan, posterior_sampling
 
 Play = Callable[..., np.ndarray]
 
@@ -31,8 +31,8 @@ def test_planning_against_loops() -> None:
 
 def test_the_known_process_and_random_actions(play: Play) -> None:
     benchmark = tabular_mdp()
-    for name, per_episode in (("known-process", 21.89), ("random", 10.0)):
-        returns = play(benchmark, STRATEGIES[name](benchmark.spec), tasks=1000).mean(axis=1)
+    for name, per_episode in (("known-mdp", 21.89), ("random", 10.0)):
+        returns = play(benchmark, name, tasks=1000).mean(axis=1)
         assert abs(returns.mean() - per_episode) < 4 * returns.std() / 1000**0.5
 
 
@@ -47,7 +47,7 @@ def test_the_known_process_and_random_actions(play: Play) -> None:
 def test_posterior_sampling(play: Play, prior_mean: float, expected: float, expected_tasks: int, tasks: int) -> None:
     """Prior mean 0 is published (1 000 tasks); the true prior mean was computed with 600."""
     benchmark = tabular_mdp()
-    strategy = STRATEGIES["posterior-sampling"](benchmark.spec, prior_mean=prior_mean)
+    strategy = posterior_sampling(benchmark.spec, prior_mean)
     totals = play(benchmark, strategy, tasks=tasks).sum(axis=1)
     tolerance = 4 * totals.std() * (1 / tasks + 1 / expected_tasks) ** 0.5
     assert abs(totals.mean() - expected) < tolerance, (totals.mean(), expected, tolerance)

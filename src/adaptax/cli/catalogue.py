@@ -1,4 +1,4 @@
-"""`adaptax list`: every name with one line about it."""
+"""`adaptax list`: every name with one line about it, or what is known of one benchmark."""
 
 from __future__ import annotations
 
@@ -6,18 +6,25 @@ import inspect
 import json
 import shutil
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import Annotated, Any
 
 import tyro
 
 from ..names import registry
-from ..names.registry import Entry
+from ..names.evaluation import strategies_of
+from ..types import Benchmark
 
 
 @dataclass(frozen=True)
 class ListOptions:
-    """Algorithms, benchmarks, networks and reference strategies, each with one line."""
+    """Algorithms, benchmarks and networks, each with one line; or what is known of one benchmark: the references beside
+    which agents are evaluated, the best of them marked."""
 
+    benchmark: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="[BENCHMARK]", help_behavior_hint="")]] = ""
+    """Of which benchmark to list what is known."""
     json: bool = False
     """Print JSON, for programs."""
 
@@ -29,7 +36,8 @@ def list_command(words: list[str]) -> int:
         prog="adaptax list",
         config=(tyro.conf.FlagCreatePairsOff,),
     )
-    names = catalogue()
+    name = options.benchmark
+    names = known_of(registry.make_benchmark(name, {})) if name else catalogue()
     if options.json:
         print(json.dumps(names, indent=2, ensure_ascii=False))
         return 0
@@ -44,21 +52,27 @@ def list_command(words: list[str]) -> int:
 
 
 def catalogue() -> dict[str, dict[str, str]]:
-    """Title → name → one line; a reference strategy is called `benchmark/name`."""
+    """Title → name → one line."""
     kinds = {
         "algorithms": registry.all_algorithms(),
         "benchmarks": registry.all_benchmarks(),
         "networks": registry.all_networks(),
     }
-    strategies = {
-        f"{benchmark}/{name}": _first_sentence(target)
-        for benchmark, targets in registry.STRATEGIES.items()
-        for name, target in targets.items()
-    }
-    lines = {title: {name: entry.line for name, entry in entries.items()} for title, entries in kinds.items()}
-    return {**lines, "reference strategies": strategies}
+    return {title: {name: entry.line for name, entry in entries.items()} for title, entries in kinds.items()}
 
 
-def _first_sentence(target: str) -> str:
-    text = " ".join((inspect.getdoc(Entry(target, "").load()) or "").split("\n\n")[0].split())
+def known_of(benchmark: Benchmark) -> dict[str, dict[str, str]]:
+    """Title → name → one line, of a benchmark with its own settings."""
+    known = {one.name: f"{one.episode:g} per episode: {one.source}" for one in benchmark.known}
+    references = {name: _first_sentence(make) for name, make in strategies_of(benchmark).items()} | known
+    if benchmark.best is not None:
+        references[benchmark.best] += " [best reference]"
+    splits = {name: benchmark.split(name) for name in ("train", "validation", "test", *benchmark.named)}
+    sizes = {name: "drawn afresh" if t.size is None else f"{t.size} tasks" for name, t in splits.items()}
+    return {"protocol": {"test": benchmark.describe}, "splits": sizes, "references": references}
+
+
+def _first_sentence(make: Callable[..., Any]) -> str:
+    described = make.func if isinstance(make, partial) else make
+    text = " ".join((inspect.getdoc(described) or "").split("\n\n")[0].split())
     return text.partition(". ")[0].removesuffix(".")

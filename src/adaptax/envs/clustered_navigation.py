@@ -13,13 +13,14 @@ initialisation for all tasks should lose.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from adaptax.envs.navigation import Navigation
+from adaptax.envs.navigation import REACH, Navigation
 from adaptax.envs.splits import disjoint_splits
 from adaptax.ranges import check_range
 from adaptax.types import Array, Benchmark, Key
@@ -54,6 +55,9 @@ def clustered_navigation(
     """
     check_range("clusters", clusters, 2, 64)
     check_range("horizon", horizon, 1)
+    from adaptax.render import plane as drawn
+    from adaptax.strategies import navigation as strategies
+
     # Neighbouring centres are 2 · RADIUS · sin(π / clusters) apart, which must be four spreads or more.
     check_range("spread", spread, 0.0, min(WIDEST, RADIUS * float(np.sin(np.pi / clusters)) / 2), above=True)
     centre = centres(clusters)
@@ -70,4 +74,7 @@ def clustered_navigation(
         Navigation(horizon, scale_actions),
         *disjoint_splits(draw),
         describe=f"return per episode of at most {horizon} steps towards unseen goals in {clusters} clusters",
+        references={"random": strategies.random, "known-goal": partial(strategies.KnownGoal, reach=REACH)},
+        best="known-goal",
+        picture=drawn.navigation,
     )

@@ -23,6 +23,7 @@ Success, which the authors do not define, is here to have come within ½ of the 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, NamedTuple
 
 import gymnasium
@@ -31,7 +32,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from adaptax.ranges import check_range
-from adaptax.types import Array, Benchmark, Key, Outcome, Spec, TaskSet, UserError
+from adaptax.tasks import TaskSet
+from adaptax.types import Array, Benchmark, Key, Outcome, Spec, UserError
 
 CORNERS = np.asarray([(-2, -2), (2, -2), (-2, 2), (2, 2)], np.float32)  # in the authors' order
 REACH = 0.2  # the furthest move along an axis in one step
@@ -122,6 +124,10 @@ def _benchmark(horizon: int, action_scale: float, goals: str, momentum: bool) ->
     if goals not in ("held-out", "paper"):
         raise UserError(f"goals is {goals!r}; it must be 'held-out' or 'paper'")
 
+    from adaptax.render import plane as drawn
+    from adaptax.strategies import corner as strategies
+    from adaptax.strategies.navigation import KnownGoal
+
     def tasks(*chosen: int) -> TaskSet:
         return TaskSet(CornerTask(jnp.asarray(CORNERS[list(chosen)])))
 
@@ -129,8 +135,17 @@ def _benchmark(horizon: int, action_scale: float, goals: str, momentum: bool) ->
     train, validation, test = (paper, paper, paper) if goals == "paper" else (tasks(0, 3), tasks(1), tasks(2))
     on = "the 4 corners of training (the published protocol)" if goals == "paper" else "1 unseen corner"
     describe = f"return per episode of {horizon} steps on {on}"
+    known_goal = partial(strategies.Brake, push=PUSH) if momentum else partial(KnownGoal, reach=REACH)
     return Benchmark(
-        Corner(horizon, float(action_scale), momentum), train, validation, test, {"paper": paper}, describe
+        Corner(horizon, float(action_scale), momentum),
+        train,
+        validation,
+        test,
+        {"paper": paper},
+        describe,
+        references={"random": strategies.random, "known-goal": known_goal},
+        best="known-goal",
+        picture=drawn.corner,
     )
 
 

@@ -54,6 +54,8 @@ def gaussian_bandit(arms: int = 5, pulls: int = 100, noise: float = 0.3) -> Benc
     check_range("arms", arms, 2)
     check_range("pulls", pulls, 1)
     check_range("noise", noise, 0.0)
+    from adaptax.render import arms as drawn
+    from adaptax.strategies import bandits
 
     def draw(key: Key) -> GaussianBanditTask:
         return GaussianBanditTask(jax.random.uniform(key, (arms,), jnp.float32))
@@ -62,4 +64,11 @@ def gaussian_bandit(arms: int = 5, pulls: int = 100, noise: float = 0.3) -> Benc
     describe = (
         f"sum of rewards over {pulls} pulls of unseen {arms}-armed Gaussian bandits, means ~ U[0, 1], noise {noise:g}"
     )
-    return Benchmark(GaussianBandit(arms, pulls, noise), *splits, describe=describe)
+    return Benchmark(
+        GaussianBandit(arms, pulls, noise),
+        *splits,
+        describe=describe,
+        references={"random": bandits.random, "known-arms": bandits.KnownArms},
+        best="known-arms",
+        picture=drawn.gaussian_bandit,
+    )

@@ -10,14 +10,16 @@ goals: an agent that knows the goal collects 11.0714 per episode, a Bayes-optima
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import gymnasium
 import jax.numpy as jnp
 import numpy as np
 
+from adaptax.known import Published
 from adaptax.ranges import check_range
-from adaptax.types import Array, Benchmark, Key, Outcome, Spec, TaskSet, UserError
+from adaptax.tasks import TaskSet
+from adaptax.types import Array, Benchmark, Key, Outcome, Spec, UserError
 
 CELLS = 5
 HORIZON = 15
@@ -74,6 +76,9 @@ def gridnavi(episodes: int = 4, goals: Literal["held-out", "paper"] = "held-out"
     check_range("episodes", episodes, 1)
     if goals not in ("held-out", "paper"):
         raise UserError(f"goals is {goals!r}; it must be 'held-out' or 'paper'")
+    from adaptax.render import grid as drawn
+    from adaptax.strategies import gridnavi as strategies
+
     cells = all_goals()
     residue = np.arange(len(cells)) % 5
 
@@ -85,4 +90,26 @@ def gridnavi(episodes: int = 4, goals: Literal["held-out", "paper"] = "held-out"
     train, validation, test = (paper, paper, paper) if goals == "paper" else held_out
     on = "the 21 goals of training (the published protocol)" if goals == "paper" else "4 unseen goals"
     describe = f"return over {episodes} episodes of {HORIZON} steps on {on}"
-    return Benchmark(GridNavi(episodes), train, validation, test, {"paper": paper}, describe)
+
+    def published(split: str, protocol: Any) -> list[Published]:
+        if "paper" not in (split, goals) or protocol.tasks % len(cells):
+            return []
+        by_episode = (4.0, *[11.0714] * (protocol.rounds * protocol.episodes - 1))
+        return [Published("Bayes-optimal (computed)", "exact; Zintgraf et al. 2020's task", by_round=by_episode)]
+
+    return Benchmark(
+        GridNavi(episodes),
+        train,
+        validation,
+        test,
+        {"paper": paper},
+        describe,
+        references={
+            "posterior-sampling": strategies.PosteriorSampling,
+            "bayes-optimal": strategies.BayesOptimal,
+            "known-goal": strategies.KnownGoal,
+        },
+        best="known-goal",
+        picture=drawn.gridnavi,
+        published=published,
+    )

@@ -11,7 +11,8 @@ pytorch-maml-rl: `scale_actions=False` here) need other learning rates, and thei
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 import gymnasium
 import jax
@@ -19,11 +20,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from adaptax.envs.splits import NAMED, disjoint_splits, stamp_task
+from adaptax.known import Published
 from adaptax.ranges import check_range
-from adaptax.types import Array, Benchmark, Key, Outcome, Spec, TaskSet
+from adaptax.tasks import TaskSet
+from adaptax.types import Array, Benchmark, Key, Outcome, Spec
 
 REACH = 0.1  # the furthest move along an axis in one step
 TOLERANCE = 0.01  # the goal is reached when both coordinates are nearer than this
+_SOURCE = "Finn et al. 2017, the authors' result files, 40 goals"
 
 
 class NavigationTask(NamedTuple):
@@ -71,11 +75,24 @@ def navigation(horizon: int = 100, scale_actions: bool = True) -> Benchmark:
     on them). They too are stamped, so that no training goal can equal one; the values move by less than 4e-7.
     """
     check_range("horizon", horizon, 1)
+    from adaptax.render import plane as drawn
+    from adaptax.strategies import navigation as strategies
+
     # Half-open at -1/2, so that the stamp cannot leave the square.
     low = np.nextafter(np.float32(-0.5), np.float32(0))
 
     def draw(key: Key) -> NavigationTask:
         return NavigationTask(jax.random.uniform(key, (2,), jnp.float32, minval=low, maxval=0.5))
+
+    def published(split: str, protocol: Any) -> list[Published]:
+        # 40 episodes of 100 steps on each of the 40 goals in a round.
+        episodes = protocol.streams, protocol.episodes, protocol.tasks % 40
+        if (split, *episodes, horizon) != ("published", 40, 1, 0, 100) or not scale_actions or protocol.deterministic:
+            return []
+        return [
+            Published("MAML paper (TRPO)", _SOURCE, by_round=(-40.41, -11.68, -3.33, -3.23)),
+            Published("oracle in the paper", _SOURCE, by_round=(-2.29,)),
+        ]
 
     stamped = jax.vmap(lambda goal: stamp_task(NavigationTask(goal), NAMED))(jnp.asarray(published_goals()))
     return Benchmark(
@@ -83,4 +100,8 @@ def navigation(horizon: int = 100, scale_actions: bool = True) -> Benchmark:
         *disjoint_splits(draw),
         named={"published": TaskSet(stamped)},
         describe=f"return per episode of at most {horizon} steps towards unseen goals ~ U[-0.5, 0.5]²",
+        references={"random": strategies.random, "known-goal": partial(strategies.KnownGoal, reach=REACH)},
+        best="known-goal",
+        picture=drawn.navigation,
+        published=published,
     )

@@ -26,7 +26,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from adaptax.ranges import check_range
-from adaptax.types import Array, Benchmark, Key, Outcome, Spec, TaskSet, UserError
+from adaptax.tasks import TaskSet
+from adaptax.types import Array, Benchmark, Key, Outcome, Spec, UserError
 
 HORIZON = 50
 SIDE = 7.0  # the largest |x|
@@ -109,6 +110,9 @@ def rooms(episodes: int = 1, goals: Literal["held-out", "paper"] = "held-out") -
     check_range("episodes", episodes, 1)
     if goals not in ("held-out", "paper"):
         raise UserError(f"goals is {goals!r}; it must be 'held-out' or 'paper'")
+    from adaptax.render import grid as drawn
+    from adaptax.strategies.rooms import KnownGoals
+
     every = all_goals()
     residue = np.arange(len(every)) % 5
 
@@ -120,4 +124,14 @@ def rooms(episodes: int = 1, goals: Literal["held-out", "paper"] = "held-out") -
     train, validation, test = (paper, paper, paper) if goals == "paper" else held_out
     on = "the 48 tasks of training (the published protocol)" if goals == "paper" else "9 unseen tasks"
     describe = f"return over {episodes} episode{'s' * (episodes > 1)} of {HORIZON} steps on {on}"
-    return Benchmark(Rooms(episodes), train, validation, test, {"paper": paper}, describe)
+    return Benchmark(
+        Rooms(episodes),
+        train,
+        validation,
+        test,
+        {"paper": paper},
+        describe,
+        references={"known-goal": KnownGoals},
+        best="known-goal",
+        picture=drawn.rooms,
+    )

@@ -9,6 +9,7 @@ sparse reward is 1 − ‖s' − g‖ within 0.2 of the goal and 0 elsewhere; th
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, NamedTuple
 
 import gymnasium
@@ -16,7 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from adaptax.ranges import check_range
-from adaptax.types import Array, Benchmark, Key, Outcome, Spec, TaskSet, UserError
+from adaptax.tasks import TaskSet
+from adaptax.types import Array, Benchmark, Key, Outcome, Spec, UserError
 
 REACH = 0.1  # the furthest move along an axis in one step
 RADIUS = 0.2  # of the disc around the goal in which the sparse reward is paid
@@ -79,6 +81,9 @@ def sparse_navigation(
     check_range("horizon", horizon, 1)
     if goals not in ("held-out", "paper"):
         raise UserError(f"goals is {goals!r}; it must be 'held-out' or 'paper'")
+    from adaptax.render import plane as drawn
+    from adaptax.strategies import navigation as strategies
+
     points = half_circle_goals()
 
     def tasks(part: slice, dense: bool = dense) -> TaskSet:
@@ -97,4 +102,11 @@ def sparse_navigation(
         test=tasks(slice(PAPER_TRAIN, 100)),
         named={"paper": paper},
         describe=describe + ("; validation goals are training goals" if goals == "paper" else ""),
+        references={
+            "random": strategies.random,
+            "posterior-sampling": partial(strategies.PosteriorSampling, reach=REACH, radius=RADIUS),
+            "known-goal": partial(strategies.KnownGoal, reach=REACH),
+        },
+        best="known-goal",
+        picture=drawn.sparse_navigation,
     )

@@ -20,7 +20,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from adaptax.types import Array, Key, Task, TaskDistribution
+from adaptax.tasks import TaskDistribution
+from adaptax.types import Array, Key, Task
 
 TRAIN, VALIDATION, TEST, NAMED = 0, 1, 2, 3  # NAMED: fixed tasks, such as the test goals of a publication
 

@@ -8,7 +8,7 @@ episode of 10 steps.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import gymnasium
 import jax
@@ -16,8 +16,19 @@ import jax.numpy as jnp
 import numpy as np
 
 from adaptax.envs.splits import disjoint_splits
+from adaptax.known import Published
 from adaptax.ranges import check_range
 from adaptax.types import Array, Benchmark, Key, Outcome, Spec
+
+# Duan et al. 2016, figure 3's table: n episodes of 10 steps. PSRL's own figures assume a prior mean of 0.
+_COLUMNS = ("Random", "PSRL", "OPSRL", "UCRL2", "BEB", "ε-greedy", "Greedy", "RL² paper")
+_TABLE = {
+    10: (100.1, 138.1, 144.1, 146.6, 150.2, 132.8, 134.8, 156.2),
+    25: (250.2, 408.8, 425.2, 424.1, 427.8, 377.3, 368.8, 445.7),
+    50: (499.7, 904.4, 930.7, 918.9, 917.8, 823.3, 769.3, 936.1),
+    75: (749.9, 1417.1, 1449.2, 1427.6, 1422.6, 1293.9, 1172.9, 1428.8),
+    100: (999.4, 1939.5, 1973.9, 1942.1, 1935.1, 1778.2, 1578.5, 1913.7),
+}
 
 
 class MDPTask(NamedTuple):
@@ -78,6 +89,8 @@ def tabular_mdp(episodes: int = 10, states: int = 10, actions: int = 5, horizon:
     for name, value in (("episodes", episodes), ("states", states), ("horizon", horizon)):
         check_range(name, value, 1)
     check_range("actions", actions, 2)
+    from adaptax.render import table as drawn
+    from adaptax.strategies import tabular_mdp as strategies
 
     def draw(key: Key) -> MDPTask:
         key_rewards, key_transitions = jax.random.split(key)
@@ -94,4 +107,21 @@ def tabular_mdp(episodes: int = 10, states: int = 10, actions: int = 5, horizon:
         f"undiscounted return over {episodes} episodes of {horizon} steps in unseen processes "
         f"({states} states, {actions} actions)"
     )
-    return Benchmark(TabularMDP(states, actions, horizon, episodes), *splits, describe=describe)
+
+    def published(split: str, protocol: Any) -> list[Published]:
+        trial = (protocol.rounds, protocol.episodes) == (1, episodes) and not protocol.deterministic
+        row = _TABLE.get(episodes, ()) if trial and (states, actions, horizon) == (10, 5, 10) else ()
+        return [Published(name, "Duan et al. 2016", total) for name, total in zip(_COLUMNS, row, strict=False)]
+
+    return Benchmark(
+        TabularMDP(states, actions, horizon, episodes),
+        *splits,
+        describe=describe,
+        references={
+            "posterior-sampling": strategies.posterior_sampling,
+            "known-mdp": strategies.KnownProcess,
+        },
+        best="known-mdp",
+        picture=drawn.tabular_mdp,
+        published=published,
+    )

@@ -26,7 +26,8 @@ import numpy as np
 
 from adaptax.envs.splits import disjoint_splits
 from adaptax.ranges import check_range
-from adaptax.types import Array, Benchmark, Key, Outcome, Spec, TaskSet, UserError
+from adaptax.tasks import TaskSet
+from adaptax.types import Array, Benchmark, Key, Outcome, Spec, UserError
 
 EDGE = 2.0  # states and actions lie within ±EDGE
 WIDTH = 0.1  # the factor of the squared distance in the reward
@@ -74,6 +75,9 @@ def toy_1d(horizon: int = 5, goals: Literal["held-out", "paper"] = "held-out") -
     if goals not in ("held-out", "paper"):
         raise UserError(f"goals is {goals!r}; it must be 'held-out' or 'paper'")
 
+    from adaptax.render import line as drawn
+    from adaptax.strategies import toy as strategies
+
     def draw(key: Key) -> ToyTask:
         key_sign, key_size = jax.random.split(key)
         size = jax.random.uniform(key_size, (), jnp.float32, minval=NEAREST, maxval=FURTHEST)
@@ -83,4 +87,14 @@ def toy_1d(horizon: int = 5, goals: Literal["held-out", "paper"] = "held-out") -
     train, validation, test = (paper, paper, paper) if goals == "paper" else disjoint_splits(draw)
     on = "the 2 goals of training (the published protocol)" if goals == "paper" else "unseen goals ~ ±U[0.5, 1.5]"
     describe = f"return per episode of {horizon} steps on {on}"
-    return Benchmark(Toy(horizon), train, validation, test, {"paper": paper}, describe)
+    return Benchmark(
+        Toy(horizon),
+        train,
+        validation,
+        test,
+        {"paper": paper},
+        describe,
+        references={"random": strategies.random, "known-goal": strategies.KnownGoal},
+        best="known-goal",
+        picture=drawn.toy,
+    )

@@ -16,6 +16,7 @@ over the top it is found sooner, but every step up pays less than one that stays
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import gymnasium
@@ -81,6 +82,8 @@ def treasure(horizon: int = 100) -> Benchmark:
     setting out of its range.
     """
     check_range("horizon", horizon, 1)
+    from adaptax.render import plane as drawn
+    from adaptax.strategies import navigation as strategies
 
     def draw(key: Key) -> TreasureTask:
         angle = jax.random.uniform(key, (), jnp.float32, 0.0, 2.0 * np.pi)
@@ -88,4 +91,11 @@ def treasure(horizon: int = 100) -> Benchmark:
 
     splits = disjoint_splits(draw)
     describe = f"return per episode of {horizon} steps, the treasure's angle uniform"
-    return Benchmark(Treasure(horizon), splits.train, splits.validation, splits.test, {}, describe)
+    return Benchmark(
+        Treasure(horizon),
+        *splits,
+        describe=describe,
+        references={"random": strategies.random, "known-goal": partial(strategies.KnownGoal, reach=REACH)},
+        best="known-goal",
+        picture=drawn.treasure,
+    )

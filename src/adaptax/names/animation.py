@@ -13,8 +13,8 @@ import numpy as np
 
 from ..envs.filmed import Filmed
 from ..ranges import check_range
-from ..render import PICTURES, Picture, Shot, check_writable, film, picture_of, write
 from ..render import Path as Walk
+from ..render import Picture, Shot, check_writable, film, write
 from ..render.image import images
 from ..report.tables import chosen_points
 from ..run.evaluate import Protocol, judged_task
@@ -59,14 +59,13 @@ def _scene(on: Benchmark, task: Task, config: Config) -> Picture | Filmed:
     """How the task is shown: as the environment draws itself, as we draw it, or as it is filmed."""
     if hasattr(on.environment, "frame"):
         return Filmed(on.environment, partial(on.environment.frame, task))
-    picture = picture_of(config.benchmark, task_fields(task)) if config.benchmark_is_named else None
-    if picture is not None:
-        return picture
+    if on.picture is not None:
+        return on.picture(task_fields(task))
     if hasattr(on.environment, "filmed"):
         return on.environment.filmed(task)
     raise UserError(
-        f"there is no picture of {config.benchmark}: those of {', '.join(PICTURES)} are known, and an "
-        "environment that offers frame(task, state) draws itself"
+        f"there is no picture of {config.benchmark}: a benchmark may have picture=…, and an environment that offers "
+        "frame(task, state) draws itself"
     )
 
 

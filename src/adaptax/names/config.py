@@ -64,7 +64,7 @@ def name_benchmark(benchmark: str | Benchmark, settings: Mapping[str, Any]) -> N
     if not isinstance(benchmark, str):
         if settings:
             raise UserError("settings go with a benchmark's name; this benchmark is a value already")
-        return Named(benchmark, None, {})
+        return Named(registry.checked(benchmark), None, {})
     value = registry.make_benchmark(benchmark, settings)
     signature = inspect.signature(registry.benchmark_entry(benchmark).load())
     full = {name: settings.get(name, p.default) for name, p in signature.parameters.items()}

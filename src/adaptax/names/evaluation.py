@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -11,7 +11,8 @@ import numpy as np
 
 from ..run import evaluate as evaluator
 from ..run.evaluate import Protocol
-from ..types import Algorithm, Benchmark, UserError
+from ..strategies.random_actions import RandomActions
+from ..types import Agent, Algorithm, Benchmark, Spec, UserError
 from . import registry
 from .config import Config
 
@@ -67,20 +68,35 @@ def make_task(on: Benchmark, given: Mapping[str, Any]) -> Any:
     return type(like)(**values)
 
 
-def reference_results(benchmark: str, on: Benchmark, split: str, protocol: Protocol) -> list[dict[str, Any]]:
-    """The reference strategies on the same tasks: mean and standard error of every episode and of their sum."""
+def strategies_of(on: Benchmark) -> dict[str, Callable[[Spec], Agent]]:
+    """The reference strategies of a benchmark by name: its own, and in any case random play, which comes first."""
+    return {"random": RandomActions, **on.references}
+
+
+def reference_results(on: Benchmark, split: str, protocol: Protocol) -> list[dict[str, Any]]:
+    """The reference strategies on the same tasks, mean and standard error of every episode and of their sum; then what
+    else is known of these tasks. One of them is marked as the best."""
     alone = replace(protocol, streams=1)
     results = []
-    for name, make in registry.make_strategies(benchmark, on.spec).items():
-        returns = evaluator.evaluate(make(), on, on.split(split), (), alone).returns.mean(axis=2)
-        flat = returns.reshape(returns.shape[0], -1).astype(np.float64)
-        totals = flat.sum(axis=1)
-        results.append(
-            {
-                "name": name,
-                "mean": flat.mean(axis=0).tolist(),
-                "total": float(totals.mean()),
-                "sem": float(totals.std(ddof=1) / np.sqrt(len(totals))) if len(totals) > 1 else 0.0,
-            }
+    for name, make in strategies_of(on).items():
+        found = evaluator.evaluate(make(on.spec), on, on.split(split), (), alone)
+        returns, success = (
+            x.mean(axis=2).reshape(len(x), -1).astype(np.float64) for x in (found.returns, found.success)
         )
+        totals = returns.sum(axis=1)
+        sem = float(totals.std(ddof=1) / np.sqrt(len(totals))) if len(totals) > 1 else 0.0
+        mean = returns.mean(axis=0).tolist()
+        row = {"name": name, "best": name == on.best, "mean": mean, "total": float(totals.mean()), "sem": sem}
+        results.append(row | ({"success": success.mean(axis=0).tolist()} if on.judged_by_success else {}))
+    points = protocol.rounds * protocol.episodes
+    for known in on.known:
+        if known.bounds or split == "test":
+            row = {"name": known.name, "best": known.name == on.best, "mean": [known.episode] * points}
+            results.append(row | {"total": points * known.episode, "source": known.source})
     return results
+
+
+def published_rows(on: Benchmark, split: str, protocol: Protocol) -> list[dict[str, Any]]:
+    """What was published for just that split and protocol: name, source, and `total` or `by_round`."""
+    figures = on.published(split, protocol) if on.published else ()
+    return [{name: value for name, value in one._asdict().items() if value not in (None, ())} for one in figures]

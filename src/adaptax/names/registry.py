@@ -1,4 +1,4 @@
-"""Names: algorithms, benchmarks, networks and reference strategies, imported on demand.
+"""Names: algorithms, benchmarks and networks, imported on demand.
 
 One line here makes a file known to the command line, the contract tests and the documentation. Third parties join
 through the entry-point groups `adaptax.algorithms` and `adaptax.benchmarks`, whose objects are what the targets here
@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any, NamedTuple
 
 from ..nets import NETWORKS
-from ..strategies import STRATEGIES
 from ..types import Algorithm, Benchmark, Spec, UserError
 from .defaults import defaults
 
@@ -190,7 +189,15 @@ def make_benchmark(name: str, settings: Mapping[str, Any]) -> Benchmark:
     """The benchmark called `name` with `settings`, which are the keywords of the function behind it."""
     build = benchmark_entry(name).load()
     _check_names(f"benchmark {name}", settings, inspect.signature(build).parameters)
-    return build(**settings)
+    return checked(build(**settings))
+
+
+def checked(benchmark: Benchmark) -> Benchmark:
+    """`benchmark`, unless its best reference is none of those that it has."""
+    known = ["random", *benchmark.references, *(one.name for one in benchmark.known)]
+    if benchmark.best not in (None, *known):
+        raise UserError(f"the benchmark's best reference is {benchmark.best!r}; it must be one of {', '.join(known)}")
+    return benchmark
 
 
 def make_algorithm(name: str, benchmark: str | None, spec: Spec, hyperparameters: Mapping[str, Any]) -> Algorithm:
@@ -201,12 +208,6 @@ def make_algorithm(name: str, benchmark: str | None, spec: Spec, hyperparameters
     _check_names(f"algorithm {name}", hyperparameters, names)
     start = defaults(name, benchmark).hyperparameters if benchmark else {}
     return build(spec=spec, **{**start, **hyperparameters, **entry.fixed})
-
-
-def make_strategies(benchmark: str, spec: Spec) -> dict[str, Callable[[], Any]]:
-    """The benchmark's reference strategies by name, each still to be made (Gittins' table takes seconds)."""
-    found = STRATEGIES.get(benchmark, {})
-    return {name: (lambda target=target: Entry(target, "").load()(spec)) for name, target in found.items()}
 
 
 def _joined(ours: Mapping[str, Entry], group: str) -> dict[str, Entry]:

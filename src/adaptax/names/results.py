@@ -9,12 +9,12 @@ import jax
 import numpy as np
 from gymnasium.spaces import Box
 
+from ..report.read import evaluation_of
 from ..run import evaluate as evaluator
 from ..run.evaluate import Protocol
 from .config import SCHEMA
-from .evaluation import reference_results, task_fields
+from .evaluation import published_rows, reference_results, task_fields
 from .provenance import command, git_revision, versions, write_whole
-from .published import published
 from .trained import Trained
 
 
@@ -61,13 +61,15 @@ def evaluate_run(trained: Trained, directory: Path, split: str, protocol: Protoc
         "episodes": protocol.episodes,
         "environment_steps": trained.iteration * config.environment_steps_per_iteration,
         "unit": f"episode return{', most likely actions' * protocol.deterministic}",
-        "references": reference_results(config.benchmark, on, split, protocol) if references else [],
-        "published": published(config.benchmark, config.benchmark_settings, split, protocol),
+        "references": reference_results(on, split, protocol) if references else [],
+        "published": published_rows(on, split, protocol),
         "command": command(),
         "versions": versions(),
         "git": git_revision(),
         "arrays": f"{name}.npz",
     }
+    share = evaluation_of(result, arrays, directory / f"{name}.json").share()
+    result["share"] = None if share is None else share.mean(axis=1).tolist()
     write_whole(directory / f"{name}.npz", lambda file: np.savez_compressed(file, allow_pickle=False, **arrays))
     text = json.dumps(result, indent=2, ensure_ascii=False) + "\n"
     write_whole(directory / f"{name}.json", lambda file: file.write(text.encode()))

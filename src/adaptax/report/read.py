@@ -58,7 +58,11 @@ def read_evaluation(path: Path | str) -> Evaluation:
     """One `evaluation-<split>.json` and the arrays it names."""
     path = Path(path)
     data = read_json(path)
-    arrays = _arrays(path.parent / str(data.get("arrays", path.with_suffix(".npz").name)))
+    return evaluation_of(data, _arrays(path.parent / str(data.get("arrays", path.with_suffix(".npz").name))), path)
+
+
+def evaluation_of(data: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], path: Path) -> Evaluation:
+    """What `path` holds, from its JSON object and its arrays."""
     if "returns" not in arrays or arrays["returns"].ndim != 5:
         raise ReportError(f"{path} has no returns with the axes seeds, tasks, rounds, streams, episodes")
     first = arrays.get("trajectories_first")
@@ -131,8 +135,16 @@ def _floats(values: Any) -> Floats:
 
 
 def _reference(data: Mapping[str, Any]) -> Reference:
-    mean, sem = _floats(data.get("mean")), _floats(data.get("sem"))
-    return Reference(str(data.get("name", "")), mean, data.get("total"), sem if sem.size else None)
+    mean, sem, success = (_floats(data.get(name)) for name in ("mean", "sem", "success"))
+    return Reference(
+        name=str(data.get("name", "")),
+        mean=mean,
+        total=data.get("total"),
+        sem=sem if sem.size else None,
+        success=success if success.size else None,
+        best=bool(data.get("best", False)),
+        source=str(data.get("source") or ""),
+    )
 
 
 def _published(data: Mapping[str, Any]) -> Published:

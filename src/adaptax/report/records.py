@@ -22,12 +22,15 @@ class ReportError(ValueError):
 
 @dataclass(frozen=True)
 class Reference:
-    """A reference strategy judged by the same evaluator: the mean at each of the K points, and per trial."""
+    """A reference strategy judged by the same evaluator, or a number: the mean at each of K points, and per trial."""
 
     name: str
     mean: Floats  # [K]; empty when only the total is known
     total: float | None = None
     sem: Floats | None = None  # [K], or [1] when it belongs to the total
+    success: Floats | None = None  # [K], where agents are compared by success
+    best: bool = False  # what an agent's share of the way from random play is counted to
+    source: str = ""  # of a number: why it is a bound, or how it was reached
 
 
 @dataclass(frozen=True)
@@ -113,6 +116,37 @@ class Evaluation:
     def totals(self) -> Floats | None:
         """The return summed over a trial's episodes [S, N]; None where a sum means nothing."""
         return self.curve().sum(-1) if self.has_total else None
+
+    def best(self) -> Reference | None:
+        """The reference that is marked as the best."""
+        return next((reference for reference in self.references if reference.best), None)
+
+    def share(self) -> Floats | None:
+        """How much of the way from random play (0) to the best reference (1) the agent is [S, N], by what `reached`
+        says; None where that is not defined. Less 1 it is the optimality gap."""
+        curve = self.success_curve() if self.judged_by_success else self.curve()
+        totals = None if self.judged_by_success else self.totals()
+        if curve is None or self.share_of(0.0) is None:
+            return None
+        return self.share_of(curve[..., -1] if totals is None else totals)
+
+    def share_of(self, value: Any) -> Any:
+        """The share of the way at which somebody stands who reached `value`, a number or an array; None where that is
+        not defined."""
+        random = next((reference for reference in self.references if reference.name == "random"), None)
+        low, high = (None if one is None else self.reached(one) for one in (random, self.best()))
+        if value is None or low is None or high is None or not high > low:
+            return None
+        return (value - low) / (high - low)
+
+    def reached(self, reference: Reference) -> float | None:
+        """What a reference is compared by: the total of a trial, or the last point of the curve; its success, not its
+        return, where the benchmark is judged by that. None where it is not known."""
+        by_success = self.judged_by_success
+        if self.has_total and not by_success:
+            return reference.total
+        values = reference.success if by_success else reference.mean
+        return float(values[self.points - 1]) if values is not None and values.size >= self.points else None
 
     def point_labels(self) -> tuple[str, ...]:
         """One label for each of the K points of the adaptation curve."""

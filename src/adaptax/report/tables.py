@@ -101,25 +101,35 @@ def chosen_points(points: int, limit: int) -> tuple[int, ...]:
 def evaluation_table(evaluations: Sequence[Evaluation], labels: Sequence[str] = (), limit: int = 6) -> Table:
     """Agents, reference strategies and published figures, by point of the adaptation curve and in total.
 
-    All of one benchmark and split. ± is the 95 % interval over seeds (over tasks when there is one seed).
+    All of one benchmark and split. ± is the 95 % interval over seeds (over tasks when there is one seed). The last
+    column is the share of the way from random play to the best reference, where that is defined.
     """
     longest = max(evaluations, key=lambda e: e.points)
     shown = chosen_points(longest.points, limit)
     totals = any(e.has_total for e in evaluations)
-    rows = [
+    agents = [
         _agent_row(e, label, shown, totals)
         for e, label in zip(evaluations, labels or [e.algorithm for e in evaluations], strict=True)
     ]
-    rows += [_reference_row(r, shown, totals) for r in unique_references(evaluations)]
-    rows += [_published_row(p, shown, totals) for p in unique_published(evaluations)]
+    references, published = unique_references(evaluations), unique_published(evaluations)
+    rows = [*agents, *(_reference_row(r, shown, totals) for r in references)]
+    rows += [_published_row(p, shown, totals) for p in published]
     header = ("", *(longest.point_labels()[k] for k in shown), *(("total per trial",) if totals else ()))
-    return Table(header, tuple(rows))
+    way = next((e for e in evaluations if e.share() is not None), None)
+    best = None if way is None else way.best()
+    if way is None or best is None:
+        return Table(header, tuple(rows))
+    shares = [*map(_share, evaluations), *(_percent(way.share_of(way.reached(r))) for r in references)]
+    shares += [_percent(way.share_of(_reached(p, way))) for p in published]
+    with_shares = (row + (share,) for row, share in zip(rows, shares, strict=True))
+    return Table((*header, f"% from random to {best.name}"), tuple(with_shares))
 
 
 def sources(evaluations: Sequence[Evaluation]) -> str:
-    """Where the published rows come from, as one line; empty without any."""
+    """Where the published rows come from, and references that are numbers, as one line; empty without any."""
     named = dict.fromkeys(p.source for p in unique_published(evaluations) if p.source)
-    return f"Published figures: {'; '.join(named)}." if named else ""
+    lines = [f"{r.name}: {r.source}." for r in unique_references(evaluations) if r.source]
+    return " ".join([*lines, *([f"Published figures: {'; '.join(named)}."] if named else [])])
 
 
 def success_table(evaluations: Sequence[Evaluation], labels: Sequence[str] = (), limit: int = 6) -> Table | None:
@@ -144,6 +154,27 @@ def unique_references(evaluations: Sequence[Evaluation]) -> tuple[Reference, ...
 def unique_published(evaluations: Sequence[Evaluation]) -> tuple[Published, ...]:
     """The published figures of all evaluations; each name once, the first that has it."""
     return tuple({p.name: p for e in reversed(evaluations) for p in reversed(e.published)}.values())[::-1]
+
+
+def _share(evaluation: Evaluation) -> str:
+    share = evaluation.share()
+    if share is None:
+        return MISSING
+    interval = over_seeds(100 * share)
+    return number(float(interval.mean), float(interval.half))
+
+
+def _percent(share: float | None) -> str:
+    return MISSING if share is None else fixed(100 * share, 1)
+
+
+def _reached(published: Published, evaluation: Evaluation) -> float | None:
+    """What a published figure is compared by, where it is the same as for agents."""
+    if evaluation.judged_by_success:
+        return None
+    if evaluation.has_total or evaluation.points == 1 and not published.by_round:
+        return published.total
+    return published.by_round[-1] if len(published.by_round) == evaluation.points else None
 
 
 def _agent_row(evaluation: Evaluation, label: str, shown: Sequence[int], totals: bool) -> tuple[str, ...]:

@@ -100,7 +100,8 @@ class BanditStrategy:
 
 @dataclass(frozen=True)
 class KnownArms:
-    """Pulls the best arm, which it knows: `params` is the task, its first field the expected rewards."""
+    """Pulls the best arm, which it knows: what no learner can exceed. `params` is the task, its first field the
+    expected rewards."""
 
     spec: Spec
     informed: ClassVar[bool] = True
@@ -160,11 +161,6 @@ def gittins(spec: Spec) -> BanditStrategy:
     return BanditStrategy(spec, partial(_gittins_index, pulls))
 
 
-def known_arms(spec: Spec) -> KnownArms:
-    """The best arm, known in advance: what no learner can exceed."""
-    return KnownArms(spec)
-
-
 def _tuned(name: str, given: float | None, spec: Spec) -> float:
     """The given constant, or the tuned one of the nearest cell in ratio of pulls and of arms."""
     if given is not None:
@@ -209,15 +205,3 @@ def _gittins_index(pulls: int, counts: Counts, key: Key) -> Array:
     place = jnp.asarray(table.offset)[jnp.asarray(table.row)[horizon]] + pulled * (pulled + 1) // 2 + won
     # Beyond the table (streams longer than the trial, arms pulled to the cap) nothing is left to look ahead.
     return jnp.where(horizon > 0, jnp.asarray(table.index)[place], _posterior_mean(counts))
-
-
-STRATEGIES = {
-    "random": random,
-    "greedy": greedy,
-    "epsilon-greedy": epsilon_greedy,
-    "ucb1": ucb1,
-    "thompson": thompson,
-    "optimistic-thompson": optimistic_thompson,
-    "gittins": gittins,
-    "known-arms": known_arms,
-}

@@ -1,7 +1,5 @@
-"""Reference strategies for the four corners, without and with momentum: random actions, and a known goal.
-
-The edge of the action box stands for the largest move along an axis (0.2), or with momentum for the largest change
-of velocity (0.1).
+"""Reference strategies for the four corners: random actions, and with momentum a known goal (`navigation` has the one
+without).
 
 Without momentum a known goal is not the most that can be collected: the reward does not charge for steps back over
 the border of the goal's quadrant (see `adaptax.envs.corner`). The return of a direct walk is how much nearer the
@@ -16,17 +14,15 @@ from typing import ClassVar
 import jax.numpy as jnp
 
 from adaptax.ranges import check_range
-from adaptax.strategies.navigation import KnownGoal, RandomMoves, action_edge
+from adaptax.strategies.navigation import RandomMoves, action_edge
 from adaptax.types import Array, Birth, Decision, Key, Params, Rollout, Spec, Timestep
-
-REACH = 0.2  # the furthest move along an axis in one step
-PUSH = 0.1  # the largest change of velocity along an axis in one step
 
 
 @dataclass(frozen=True)
 class Brake:
     """Brings the point to rest at the goal, which it knows (`params` is the task), in the fewest steps that each
-    axis by itself allows. Observations are position and velocity, float32 [4].
+    axis by itself allows. Overshooting might pay a little more. Observations are position and velocity, float32 [4];
+    `push` is the largest change of velocity along an axis, for which the edge of the action box stands.
 
     Along an axis at the distance e, the speed v after this step is as high as still lets the point halt at the
     goal, losing at most p = `push` a step: v + (v − p) + … = e with m terms, p m(m − 1)/2 ≤ e ≤ p m(m + 1)/2. The
@@ -35,7 +31,7 @@ class Brake:
     """
 
     spec: Spec
-    push: float = PUSH
+    push: float
     informed: ClassVar[bool] = True
 
     def begin(self, params: Params, key: Key, birth: Birth) -> Array:
@@ -64,16 +60,3 @@ def random(spec: Spec, deviation: float = 1.0) -> RandomMoves:
     untrained Gaussian policy with its mean at zero, which moves by a tenth of what it could in the published box."""
     check_range("deviation", deviation, 0.0)
     return RandomMoves(spec, deviation / float(action_edge(spec)[0]))
-
-
-def known_goal(spec: Spec) -> KnownGoal:
-    """Without momentum: walks to a known corner at full speed along each axis, and stays."""
-    return KnownGoal(spec, REACH)
-
-
-def known_goal_with_momentum(spec: Spec) -> Brake:
-    """With momentum: to rest at a known corner as fast as each axis allows. Overshooting might pay a little more."""
-    return Brake(spec)
-
-
-STRATEGIES = {"random": random, "known-goal": known_goal, "known-goal-with-momentum": known_goal_with_momentum}

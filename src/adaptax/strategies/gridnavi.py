@@ -13,7 +13,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from adaptax.strategies.random_actions import RandomActions
 from adaptax.types import Array, Birth, Decision, Key, Params, Rollout, Spec, Timestep
 
 CELLS = 5
@@ -157,11 +156,3 @@ class BayesOptimal:
 
     def adapt(self, params: Params, adapted: tuple[()], rollout: Rollout, key: Key) -> tuple[()]:
         return adapted
-
-
-STRATEGIES = {
-    "random": RandomActions,
-    "known-goal": KnownGoal,
-    "posterior-sampling": PosteriorSampling,
-    "bayes-optimal": BayesOptimal,
-}

@@ -1,4 +1,4 @@
-"""Reference strategies for 2-D navigation, dense and sparse: random actions, posterior sampling over the half circle of
+"""Reference strategies for points in the plane: random actions, posterior sampling over the half circle of
 `sparse-navigation`, and walking to a known goal."""
 
 from __future__ import annotations
@@ -49,15 +49,15 @@ class RandomMoves:
 
 @dataclass(frozen=True)
 class KnownGoal:
-    """Walks to the goal at full speed along each axis and stays: at every step no position is nearer to the
-    goal.
+    """Walks to the goal, which it knows, at full speed along each axis and stays: at every step no position is nearer
+    to the goal.
 
     `params` is the task; `reach` is the environment's largest move along an axis, which the edge of the
-    action box stands for.
+    action box stands for. The first two entries of an observation are the position.
     """
 
     spec: Spec
-    reach: float = 0.1
+    reach: float
     informed: ClassVar[bool] = True
 
     def begin(self, params: Params, key: Key, birth: Birth) -> Array:
@@ -69,7 +69,7 @@ class KnownGoal:
     def act(
         self, params: Params, adapted: Array, memory: tuple[()], timestep: Timestep, key: Key
     ) -> tuple[Decision, tuple[()]]:
-        action = jnp.clip((adapted - timestep.observation) / self.reach, -1.0, 1.0) * action_edge(self.spec)
+        action = jnp.clip((adapted - timestep.observation[:2]) / self.reach, -1.0, 1.0) * action_edge(self.spec)
         return Decision(action), ()
 
     def adapt(self, params: Params, adapted: Array, rollout: Rollout, key: Key) -> Array:
@@ -100,8 +100,8 @@ class PosteriorSampling:
     """
 
     spec: Spec
-    reach: float = 0.1
-    radius: float = 0.2
+    reach: float
+    radius: float
     informed: ClassVar[bool] = False
 
     def begin(self, params: Params, key: Key, birth: Birth) -> tuple[()]:
@@ -135,11 +135,3 @@ def random(spec: Spec, scale: float = 1.0) -> RandomMoves:
     """Independent normal actions of standard deviation `scale` half-widths of the action box."""
     check_range("scale", scale, 0.0)
     return RandomMoves(spec, scale)
-
-
-def known_goal(spec: Spec) -> KnownGoal:
-    """The shortest way to a known goal: what no learner can exceed."""
-    return KnownGoal(spec)
-
-
-STRATEGIES = {"random": random, "posterior-sampling": PosteriorSampling, "known-goal": known_goal}

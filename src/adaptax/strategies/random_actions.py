@@ -8,13 +8,15 @@ from typing import ClassVar
 import gymnasium
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from adaptax.types import Birth, Decision, Key, Params, Rollout, Spec, Timestep
 
 
 @dataclass(frozen=True)
 class RandomActions:
-    """A uniformly random action at every step, of a finite set or of a bounded box."""
+    """A uniformly random action at every step, of a finite set or of a box; a standard normal number, clipped, where
+    the box has no bound."""
 
     spec: Spec
     informed: ClassVar[bool] = False
@@ -30,7 +32,14 @@ class RandomActions:
     ) -> tuple[Decision, tuple[()]]:
         space = self.spec.action_space
         if isinstance(space, gymnasium.spaces.Box):
-            return Decision(jax.random.uniform(key, space.shape, jnp.float32, space.low, space.high)), ()
+            if space.is_bounded():
+                return Decision(jax.random.uniform(key, space.shape, jnp.float32, space.low, space.high)), ()
+            bounded = space.bounded_below & space.bounded_above
+            key_bounded, key_open = jax.random.split(key)
+            low, high = np.where(bounded, space.low, 0.0), np.where(bounded, space.high, 1.0)
+            even = jax.random.uniform(key_bounded, space.shape, jnp.float32, low, high)
+            wide = jnp.clip(jax.random.normal(key_open, space.shape, jnp.float32), space.low, space.high)
+            return Decision(jnp.where(bounded, even, wide)), ()
         return Decision(jax.random.randint(key, (), 0, gymnasium.spaces.flatdim(space), jnp.int32)), ()
 
     def adapt(self, params: Params, adapted: tuple[()], rollout: Rollout, key: Key) -> tuple[()]:

@@ -7,7 +7,6 @@ from typing import ClassVar
 
 import jax.numpy as jnp
 
-from adaptax.strategies.random_actions import RandomActions
 from adaptax.types import Array, Birth, Decision, Key, Params, Rollout, Spec, Timestep
 
 
@@ -47,6 +46,3 @@ class KnownGoals:
 
     def adapt(self, params: Params, adapted: Array, rollout: Rollout, key: Key) -> Array:
         return adapted
-
-
-STRATEGIES = {"random": RandomActions, "known-goal": KnownGoals}

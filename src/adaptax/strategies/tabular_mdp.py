@@ -16,7 +16,6 @@ import jax
 import jax.numpy as jnp
 
 from adaptax.ranges import check_range
-from adaptax.strategies.random_actions import RandomActions
 from adaptax.types import Array, Birth, Decision, Key, Params, Rollout, Spec, Timestep
 
 
@@ -153,10 +152,3 @@ def posterior_sampling(spec: Spec, prior_mean: float = 0.0) -> PosteriorSampling
     """PSRL with reward prior N(`prior_mean`, 1): 0 as published, 1 as the tasks really are."""
     check_range("prior_mean", prior_mean)
     return PosteriorSampling(spec, prior_mean)
-
-
-STRATEGIES = {
-    "random": RandomActions,
-    "known-process": KnownProcess,
-    "posterior-sampling": posterior_sampling,
-}

@@ -38,6 +38,3 @@ def random(spec: Spec, deviation: float = 1.0) -> RandomMoves:
     """Normal actions of standard deviation `deviation` ≥ 0: with 1, the published policy at θ = 0."""
     check_range("deviation", deviation, 0.0)
     return RandomMoves(spec, deviation / float(action_edge(spec)[0]))
-
-
-STRATEGIES = {"random": random, "known-goal": KnownGoal}

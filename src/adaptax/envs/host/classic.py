@@ -15,7 +15,8 @@ import jax.numpy as jnp
 from adaptax.envs.host.gymnasium import from_gymnasium
 from adaptax.envs.splits import disjoint_splits
 from adaptax.ranges import check_range
-from adaptax.types import Array, Benchmark, Key, Tasks, TaskSet
+from adaptax.tasks import TaskSet
+from adaptax.types import Array, Benchmark, Key, Tasks
 
 
 class CartPoleTask(NamedTuple):
@@ -39,6 +40,8 @@ def cart_pole(horizon: int = 200, episodes: int = 2, training_tasks: int = 0) ->
     pole falls or the cart leaves the track, at most `horizon`. Training has as many tasks as `training_tasks` says (0:
     without bound)."""
 
+    from adaptax.render import classic as drawn
+
     def draw(key: Key) -> CartPoleTask:
         length_key, mass_key, force_key, sign_key = jax.random.split(key, 4)
         force = jax.random.uniform(force_key, (), jnp.float32, 5.0, 15.0)
@@ -49,7 +52,7 @@ def cart_pole(horizon: int = 200, episodes: int = 2, training_tasks: int = 0) ->
         )
 
     train, validation, test = _splits(draw, training_tasks)
-    return from_gymnasium(
+    made = from_gymnasium(
         "CartPole-v1",
         train=train,
         validation=validation,
@@ -60,12 +63,15 @@ def cart_pole(horizon: int = 200, episodes: int = 2, training_tasks: int = 0) ->
         name="cart-pole",
         describe=f"steps balanced per episode, at most {horizon}, on unseen carts and poles",
     )
+    return made._replace(picture=drawn.cart_pole)
 
 
 def pendulum(horizon: int = 200, episodes: int = 2, training_tasks: int = 0) -> Benchmark:
     """Pendulum-v1 with rods of U[0.5, 1.5) m and U[0.5, 1.5) kg under a gravity of U[5, 15) m/s²; a step costs
     θ² + 0.1 θ'² + 0.001 u², and an episode has `horizon` steps. Training has as many tasks as `training_tasks` says
     (0: without bound)."""
+
+    from adaptax.render import classic as drawn
 
     def draw(key: Key) -> PendulumTask:
         length_key, mass_key, gravity_key = jax.random.split(key, 3)
@@ -76,7 +82,7 @@ def pendulum(horizon: int = 200, episodes: int = 2, training_tasks: int = 0) -> 
         )
 
     train, validation, test = _splits(draw, training_tasks)
-    return from_gymnasium(
+    made = from_gymnasium(
         "Pendulum-v1",
         train=train,
         validation=validation,
@@ -87,6 +93,7 @@ def pendulum(horizon: int = 200, episodes: int = 2, training_tasks: int = 0) -> 
         name="pendulum",
         describe=f"return per episode of {horizon} steps on unseen pendulums",
     )
+    return made._replace(picture=drawn.pendulum)
 
 
 def _splits(draw: Callable[[Key], Any], training_tasks: int) -> tuple[Tasks, Tasks, Tasks]:

@@ -16,7 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from adaptax.envs.host.callback import Host, describe_error
-from adaptax.types import UNSEEN, Array, Key, Task, TaskSet, UserError
+from adaptax.tasks import TaskSet
+from adaptax.types import UNSEEN, Array, Key, Task, UserError
 
 
 class Form(NamedTuple):

@@ -15,7 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from adaptax.envs.splits import TEST, TRAIN
-from adaptax.types import Array, Benchmark, Tasks, TaskSet, UserError
+from adaptax.tasks import TaskSet
+from adaptax.types import Array, Benchmark, Tasks, UserError
 
 from . import robots, tasks
 from .build import Backend, chosen, locomotion

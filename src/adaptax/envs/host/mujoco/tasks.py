@@ -11,7 +11,8 @@ import numpy as np
 
 from adaptax.envs.splits import TEST, TRAIN, Splits, disjoint_splits, stamp_task
 from adaptax.ranges import check_range
-from adaptax.types import Array, Key, Task, Tasks, TaskSet
+from adaptax.tasks import TaskSet
+from adaptax.types import Array, Key, Task, Tasks
 
 NEAREST, FURTHEST = 0.5, float(np.nextafter(np.float32(1.5), np.float32(0)))  # the weight of a direction
 
