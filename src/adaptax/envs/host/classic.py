@@ -7,6 +7,7 @@ balance both kinds. A pendulum is heavy or light, long or short, on planets of d
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -41,6 +42,7 @@ def cart_pole(horizon: int = 200, episodes: int = 2, training_tasks: int = 0) ->
     without bound)."""
 
     from adaptax.render import classic as drawn
+    from adaptax.strategies import classic as strategies
 
     def draw(key: Key) -> CartPoleTask:
         length_key, mass_key, force_key, sign_key = jax.random.split(key, 4)
@@ -63,7 +65,8 @@ def cart_pole(horizon: int = 200, episodes: int = 2, training_tasks: int = 0) ->
         name="cart-pole",
         describe=f"steps balanced per episode, at most {horizon}, on unseen carts and poles",
     )
-    return made._replace(picture=drawn.cart_pole)
+    controller = partial(strategies.Balance, gravity=9.8, cart_mass=1.0, seconds=0.02)
+    return made._replace(references={"known-cart": controller}, best="known-cart", picture=drawn.cart_pole)
 
 
 def pendulum(horizon: int = 200, episodes: int = 2, training_tasks: int = 0) -> Benchmark:
@@ -72,6 +75,7 @@ def pendulum(horizon: int = 200, episodes: int = 2, training_tasks: int = 0) -> 
     (0: without bound)."""
 
     from adaptax.render import classic as drawn
+    from adaptax.strategies import classic as strategies
 
     def draw(key: Key) -> PendulumTask:
         length_key, mass_key, gravity_key = jax.random.split(key, 3)
@@ -93,7 +97,8 @@ def pendulum(horizon: int = 200, episodes: int = 2, training_tasks: int = 0) -> 
         name="pendulum",
         describe=f"return per episode of {horizon} steps on unseen pendulums",
     )
-    return made._replace(picture=drawn.pendulum)
+    controller = partial(strategies.SwingUp, torque=2.0, fastest=8.0, seconds=0.05)
+    return made._replace(references={"known-rod": controller}, best="known-rod", picture=drawn.pendulum)
 
 
 def _splits(draw: Callable[[Key], Any], training_tasks: int) -> tuple[Tasks, Tasks, Tasks]:
