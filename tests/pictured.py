@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from gymnasium import spaces
 
-from adaptax.types import Benchmark, Outcome, Spec, TaskSet
+from adaptax.tasks import TaskSet
+from adaptax.types import Benchmark, Outcome, Spec
 
 SIDE, LENGTH, WORDS = 9, 3, 5
 
