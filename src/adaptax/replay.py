@@ -17,7 +17,6 @@ from typing import Any, NamedTuple, Protocol
 import gymnasium
 import jax
 import jax.numpy as jnp
-import optax
 
 from . import buffers
 from .ops import distributions, squashed
@@ -158,9 +157,3 @@ def _learn(
 
     learned, metrics = jax.lax.scan(improve, (params, moments), jax.random.split(key, steps))
     return *learned, metrics
-
-
-def descend(rate: float, learns: Any, slope: Any, moments: Any) -> tuple[Any, Any]:
-    """A step of Adam: the parameters after it, and the moments."""
-    step, moments = optax.adam(rate).update(slope, moments)
-    return optax.apply_updates(learns, step), moments

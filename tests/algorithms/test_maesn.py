@@ -57,8 +57,8 @@ def _moved(algorithm: Any, state: Any, trials: Any) -> Any:
     for task, index in enumerate(np.asarray(trials.birth.index)):
         mean, log_std = (np.asarray(x, np.float64)[index] for x in state.params.latents)
         rollout = jax.tree.map(lambda x, t=task: x[t, 0], trials.rollouts)
-        batch = algorithm._batch(rollout)
-        weight = np.asarray(batch.weight, np.float64)
+        batch, weight = algorithm._round(rollout)
+        weight = np.asarray(weight, np.float64)
         z = np.asarray(batch.extras.latent, np.float64)
         shift = (z - mean) / np.exp(log_std)
         toward_mean = (weight[:, None] * shift / np.exp(log_std)).sum(0)
@@ -107,23 +107,24 @@ def test_gradient_and_hessian_against_central_differences(inner_steps: int) -> N
     algorithm, state, trials = meta_batch(inner_steps)
     with jax.enable_x64(True):
         state, rollouts = widened((state, trials.rollouts))
-        batches = jax.jit(lambda r: map_tasks(lambda one: jax.lax.map(algorithm._batch, one), r))(rollouts)
+        rounds = jax.jit(lambda r: map_tasks(lambda one: jax.lax.map(algorithm._round, one), r))(rollouts)
         # What was stored is of single precision; the policy that acted is recomputed in double.
-        acted = jax.vmap(algorithm.adapted_policy, (None, 0, 0))(state.params, batches, trials.birth.index)
-        stored = batches.extras.distribution._replace(
-            mean=batches.extras.distribution.mean.at[:, -1].set(acted.mean),
-            log_std=batches.extras.distribution.log_std.at[:, -1].set(acted.log_std),
+        acted = jax.vmap(algorithm.adapted_policy, (None, 0, 0))(state.params, rounds, trials.birth.index)
+        extras = rounds.batch.extras
+        stored = extras.distribution._replace(
+            mean=extras.distribution.mean.at[:, -1].set(acted.mean),
+            log_std=extras.distribution.log_std.at[:, -1].set(acted.log_std),
         )
-        batches = batches._replace(extras=batches.extras._replace(distribution=stored))
+        rounds = rounds._replace(batch=rounds.batch._replace(extras=extras._replace(distribution=stored)))
         flat, unravel = ravel_pytree(state.params)
 
         def mean(flat: Any, which: int) -> Any:
-            return jnp.mean(jax.vmap(algorithm.outer, (None, 0, 0))(unravel(flat), batches, trials.birth.index)[which])
+            return jnp.mean(jax.vmap(algorithm.outer, (None, 0, 0))(unravel(flat), rounds, trials.birth.index)[which])
 
         loss, divergence = jax.jit(lambda x: mean(x, 0)), jax.jit(jax.grad(lambda x: mean(x, 1)))
         slope = jax.jit(jax.grad(lambda x: mean(x, 0)))(flat)
         assert float(mean(flat, 1)) == pytest.approx(0, abs=1e-12) and np.abs(divergence(flat)).max() < 1e-10
-        product = jax.jit(lambda v: algorithm._hessian_times(state.params, (batches, trials.birth.index), unravel(v)))
+        product = jax.jit(lambda v: algorithm._hessian_times(state.params, (rounds, trials.birth.index), unravel(v)))
         width = 1e-5
         for direction in np.random.default_rng(0).normal(size=(4, flat.size)):
             numeric = (loss(flat + width * direction) - loss(flat - width * direction)) / (2 * width)

@@ -37,7 +37,7 @@ def test_fine_tuning_is_adam_on_the_clipped_loss() -> None:
         logs = lambda p: algorithm._policy.distribution(p, batch.observation).log_probability(batch.action)  # noqa: E731
 
         def loss(p: Any) -> Any:
-            ratio = jnp.exp(logs(p) - batch.log_probability)  # noqa: B023
+            ratio = jnp.exp(logs(p) - batch.extras.log_probability)  # noqa: B023
             return -jnp.mean(jnp.minimum(ratio * batch.advantage, jnp.clip(ratio, 0.8, 1.2) * batch.advantage))  # noqa: B023
 
         step, moments = optimizer.update(jax.grad(loss)(policy), moments)

@@ -9,11 +9,10 @@ import gymnasium
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 from algorithms.meta_batch import collected
 
-from adaptax import buffers, replay
+from adaptax import buffers
 from adaptax.names import registry
 from adaptax.ops.epsilon_greedy import annealed
 from adaptax.run.evaluate import Protocol, evaluate
@@ -373,10 +372,3 @@ def test_what_does_not_fit_is_refused_before_it_is_made() -> None:
     begun = jax.jit(algorithm.begin)(state.params, jax.random.key(0), Birth())
     with pytest.raises(UserError, match="fine-tuning-capacity is 15, and a round of this task has 20 transitions"):
         algorithm.adapt(state.params, begun, longer, jax.random.key(0))
-
-
-def test_a_step_of_adam() -> None:
-    learns, slope = {"x": jnp.array([1.0, 2.0])}, {"x": jnp.array([3.0, -0.5])}
-    found, moments = replay.descend(0.1, learns, slope, optax.adam(0.1).init(learns))
-    np.testing.assert_allclose(found["x"], [0.9, 2.1], rtol=1e-5)
-    assert int(moments[0].count) == 1

@@ -7,10 +7,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 
-from adaptax.ops.minibatches import descent, epochs, time_first
+from adaptax.ops.minibatches import epochs, time_first
 
 
 class Batch(NamedTuple):
@@ -60,14 +59,6 @@ def test_what_is_left_over_sits_out_and_changes() -> None:
     passes = [set(one_pass.ravel().tolist()) for one_pass in np.asarray(seen.label[:, :, 0])]
     assert all(len(one_pass) == 6 for one_pass in passes)
     assert len({min(set(range(7)) - one_pass) for one_pass in passes}) > 3
-
-
-def test_descent_is_one_step_of_the_optimizer() -> None:
-    improve = descent(optax.sgd(0.1), lambda x, part: (part * jnp.sum(x**2), {"seen": part}))
-    start = jnp.asarray([1.0, -2.0])
-    (found, _), metrics = improve((start, optax.sgd(0.1).init(start)), jnp.float32(3))
-    np.testing.assert_allclose(found, [1 - 0.6, -2 + 1.2], rtol=1e-6)
-    assert float(metrics["seen"]) == 3
 
 
 def test_streams_of_all_tasks_side_by_side() -> None:

@@ -34,8 +34,9 @@ import jax.numpy as jnp
 import optax
 
 from .. import buffers
-from ..nets.policy import Policy, PolicyParams
-from ..ops import baseline, distributions, inner, policy_losses
+from ..nets.policy import Batch, Policy, PolicyParams
+from ..ops import distributions, inner, policy_losses
+from ..ops.descent import adam, descend
 from ..ops.tasks import check_index, map_tasks, mean_gradient
 from ..ranges import above, at_least, between, check_range, check_ranges
 from ..types import Array, Birth, Decision, Key, Memory, Metrics, Plan, Rollout, Spec, Timestep, Trial, UserError
@@ -62,19 +63,6 @@ class GMPSState(NamedTuple):
     expert_optimizer: Any
     states: buffers.TaskRing  # S: of states [O]
     iteration: Array
-
-
-class Extras(NamedTuple):
-    log_probability: Array
-
-
-class Batch(NamedTuple):
-    """One round as the losses see it: leaves [B, T, ...]."""
-
-    observation: Array
-    action: Array
-    log_probability: Array
-    advantage: Array
 
 
 class Demonstration(NamedTuple):
@@ -173,9 +161,7 @@ class GMPS:
     def act(
         self, params: GMPSParams, adapted: GMPSAdapted, memory: Memory, timestep: Timestep, key: Key
     ) -> tuple[Decision, Memory]:
-        policy = self._policy.distribution(adapted.policy, self._policy.observe(timestep.observation))
-        action = policy.sample(key)
-        return Decision(action, Extras(policy.log_probability(action))), memory
+        return self._policy.decide(adapted.policy, timestep, key), memory
 
     def adapt(self, params: GMPSParams, adapted: GMPSAdapted, rollout: Rollout, key: Key) -> GMPSAdapted:
         def step() -> PolicyParams:
@@ -191,14 +177,12 @@ class GMPS:
         return experts._replace(context=experts.context[index])
 
     def _batch(self, rollout: Rollout) -> Batch:
-        observation = self._policy.observe(rollout.timestep.observation)
-        advantage = baseline.advantages(rollout, observation, self.discount, self.trace)
-        return Batch(observation, rollout.decision.action, rollout.decision.extras.log_probability, advantage)
+        return self._policy.batch(rollout, self.discount, self.trace)
 
     def inner_loss(self, policy: PolicyParams, batch: Batch) -> Array:
         """L_clip(θ; D)."""
-        logs = self._policy.distribution(policy, batch.observation).log_probability(batch.action)
-        return policy_losses.clipped_loss(logs, batch.log_probability, batch.advantage, self.inner_clip)
+        logs, stored = self._policy.at(policy, batch).log_probability(batch.action), batch.extras.log_probability
+        return policy_losses.clipped_loss(logs, stored, batch.advantage, self.inner_clip)
 
     # --- how meta-parameters learn from many tasks ---
 
@@ -217,7 +201,7 @@ class GMPS:
         return GMPSState(params, optimizer, expert_optimizer, ring, jnp.zeros((), jnp.int32))
 
     def _optimizer(self, rate: float) -> optax.GradientTransformation:
-        return optax.chain(optax.clip_by_global_norm(self.gradient_clip), optax.adam(rate))
+        return adam(rate, self.gradient_clip)
 
     def update(self, state: GMPSState, trials: Trial, key: Key) -> tuple[GMPSState, Metrics]:
         batches = map_tasks(lambda trial: jax.lax.map(self._batch, trial.rollouts), trials)
@@ -238,20 +222,19 @@ class GMPS:
     def train_experts(self, state: GMPSState, batches: Batch, index: Array, key: Key) -> tuple[GMPSState, Metrics]:
         """PPO on all rounds [N, R, B, T], in each of which the experts acted."""
 
-        def improve(carry: tuple[Any, Any], _: None) -> tuple[tuple[Any, Any], Metrics]:
-            return self._descend(self.expert_learning_rate, self.expert_loss, carry, batches, index)
+        def gradient(experts: PolicyParams, _: None) -> tuple[PolicyParams, Metrics]:
+            return mean_gradient(self.expert_loss, experts, batches, index)
 
-        carry = (state.params.experts, state.expert_optimizer)
-        (experts, optimizer), metrics = jax.lax.scan(improve, carry, length=self.expert_epochs)
-        params = state.params._replace(experts=experts)
-        return state._replace(params=params, expert_optimizer=optimizer), jax.tree.map(jnp.mean, metrics)
+        start, optimizer = (state.params.experts, state.expert_optimizer), self._optimizer(self.expert_learning_rate)
+        (experts, moments), metrics = descend(optimizer, gradient, start, steps=self.expert_epochs)
+        return state._replace(params=state.params._replace(experts=experts), expert_optimizer=moments), metrics
 
     def expert_loss(self, experts: PolicyParams, rounds: Batch, index: Array) -> tuple[Array, Metrics]:
         """L_clip of the expert of one task."""
-        acted = self._policy.distribution(self.expert(experts, index), rounds.observation)
-        logs = acted.log_probability(rounds.action)
-        loss = policy_losses.clipped_loss(logs, rounds.log_probability, rounds.advantage, self.clip)
-        divergence = policy_losses.approximate_divergence(logs, rounds.log_probability)
+        acted = self._policy.at(self.expert(experts, index), rounds)
+        logs, stored = acted.log_probability(rounds.action), rounds.extras.log_probability
+        loss = policy_losses.clipped_loss(logs, stored, rounds.advantage, self.clip)
+        divergence = policy_losses.approximate_divergence(logs, stored)
         return loss, {"loss": loss, "entropy": jnp.mean(acted.entropy()), "divergence": divergence}
 
     def imitate(self, state: GMPSState, batches: Batch, index: Array, key: Key) -> tuple[GMPSState, Metrics]:
@@ -259,15 +242,16 @@ class GMPS:
         before = jax.tree.map(lambda x: x[:, 0], batches)
         demonstrate = jax.vmap(self.demonstrate, (None, None, 0, 0))
 
-        def improve(carry: tuple[Any, Any], key: Key) -> tuple[tuple[Any, Any], Metrics]:
+        def gradient(learned: tuple[PolicyParams, ...], key: Key) -> tuple[tuple[PolicyParams, ...], Metrics]:
             keys = jax.random.split(key, len(index))
             shown = demonstrate(state.params.experts, state.states, index, keys)
-            return self._descend(self.learning_rate, self.loss, carry, before, shown)
+            return mean_gradient(self.loss, learned, before, shown)
 
-        carry = ((state.params.policy, state.params.step_sizes), state.optimizer)
-        (learned, optimizer), metrics = jax.lax.scan(improve, carry, jax.random.split(key, self.adam_steps))
+        start = ((state.params.policy, state.params.step_sizes), state.optimizer)
+        keys = jax.random.split(key, self.adam_steps)
+        (learned, moments), metrics = descend(self._optimizer(self.learning_rate), gradient, start, keys)
         params = state.params._replace(policy=learned[0], step_sizes=learned[1])
-        return state._replace(params=params, optimizer=optimizer), jax.tree.map(jnp.mean, metrics)
+        return state._replace(params=params, optimizer=moments), metrics
 
     def demonstrate(self, experts: PolicyParams, ring: buffers.TaskRing, index: Array, key: Key) -> Demonstration:
         """What the expert of one task does in `batch` states drawn from its ring."""
@@ -281,16 +265,8 @@ class GMPS:
         if not self.learn_step_sizes:
             step_sizes = jax.lax.stop_gradient(step_sizes)  # Adam leaves what has no gradient where it is
         stepped = inner.gradient_step(self.inner_loss, policy, step_sizes, before)
-        adapted = self._policy.distribution(stepped, shown.observation)
+        adapted = self._policy.at(stepped, shown)
         loss = -jnp.mean(adapted.log_probability(shown.action)) * shown.weight
-        logs = self._policy.distribution(policy, before.observation).log_probability(before.action)
-        divergence = policy_losses.approximate_divergence(logs, before.log_probability)
+        logs = self._policy.at(policy, before).log_probability(before.action)
+        divergence = policy_losses.approximate_divergence(logs, before.extras.log_probability)
         return loss, {"loss": loss, "entropy": jnp.mean(adapted.entropy()), "divergence": divergence}
-
-    def _descend(self, rate: float, loss: Any, carry: tuple[Any, Any], *batches: Any) -> Any:
-        """One step of Adam on the mean over tasks of `loss`, and the metrics."""
-        learned, optimizer = carry
-        slope, metrics = mean_gradient(loss, learned, *batches)
-        step, optimizer = self._optimizer(rate).update(slope, optimizer, learned)
-        metrics = jax.tree.map(jnp.mean, metrics) | {"gradient_norm": optax.tree.norm(slope)}
-        return (optax.apply_updates(learned, step), optimizer), metrics

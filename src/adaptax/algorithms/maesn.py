@@ -30,8 +30,8 @@ from typing import Annotated, Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ..nets.policy import Policy, PolicyParams
-from ..ops import baseline, chance, policy_losses, trust_region
+from ..nets.policy import Batch, Policy, PolicyParams
+from ..ops import chance, policy_losses, trust_region
 from ..ops.distributions import DiagonalGaussian, Distribution
 from ..ops.tasks import check_index, map_tasks, mean_gradient, mean_over_tasks
 from ..ranges import above, at_least, between, check_ranges
@@ -72,13 +72,10 @@ class Extras(NamedTuple):
     latent: Array
 
 
-class Batch(NamedTuple):
+class Round(NamedTuple):
     """One round as the losses see it: leaves [B·T, ...]."""
 
-    observation: Array
-    action: Array
-    extras: Extras
-    advantage: Array
+    batch: Batch
     weight: Array  # Â_z at the first step of each episode over their number, elsewhere 0
 
 
@@ -143,9 +140,9 @@ class MAESN:
     def _policy(self) -> Policy:
         return Policy(self.spec, self.hidden, self.initial_std, self.minimum_std, self.latent)
 
-    def policy(self, params: MAESNParams, observation: Array, latent: Array) -> Distribution:
-        """π_θ(· | s, z) for observations [..., O] and latents z [..., Z]."""
-        return self._policy.distribution(params.policy._replace(context=latent), observation)
+    def policy(self, params: MAESNParams, latent: Array) -> PolicyParams:
+        """θ of π_θ(· | s, z) for latents z [..., Z]."""
+        return params.policy._replace(context=latent)
 
     # --- how the agent faces one task ---
 
@@ -167,31 +164,28 @@ class MAESN:
         noise_key, action_key = chance.split(key, 2)
         noise = jnp.where(timestep.first, chance.normal(noise_key, memory.shape), memory)
         latent = draw(adapted.latent, noise)
-        policy = self.policy(params, self._policy.observe(timestep.observation), latent)
-        action = policy.sample(action_key)
-        return Decision(action, Extras(policy.log_probability(action), policy, noise, latent)), noise
+        action, drawn = self._policy.decide(self.policy(params, latent), timestep, action_key)
+        return Decision(action, Extras(drawn.log_probability, drawn.distribution, noise, latent)), noise
 
     def adapt(self, params: MAESNParams, adapted: Adapted, rollout: Rollout, key: Key) -> Adapted:
         """(μ, log σ) − α ∘ ∇ L_z(μ, σ; D)."""
         later = jnp.maximum(adapted.steps - self.inner_steps, 0).astype(jnp.float32)
         sizes = jax.tree.map(lambda x: x * self.later_step_scale**later, params.step_sizes)
-        return Adapted(self._step(adapted.latent, sizes, self._batch(rollout)), adapted.steps + 1)
+        return Adapted(self._step(adapted.latent, sizes, self._round(rollout)), adapted.steps + 1)
 
-    def _step(self, latent: Latent, step_sizes: Latent, batch: Batch) -> Latent:
-        slope = jax.grad(self.latent_loss)(latent, batch)
+    def _step(self, latent: Latent, step_sizes: Latent, seen: Round) -> Latent:
+        slope = jax.grad(self.latent_loss)(latent, seen)
         return jax.tree.map(lambda x, a, g: x - a * g, latent, step_sizes, slope)
 
-    def latent_loss(self, latent: Latent, batch: Batch) -> Array:
+    def latent_loss(self, latent: Latent, seen: Round) -> Array:
         """L_z = −mean_episodes(log N(z; μ, σ²) Â_z)."""
-        logs = DiagonalGaussian(*latent).log_probability(batch.extras.latent)
-        return -jnp.sum(logs * batch.weight)
+        logs = DiagonalGaussian(*latent).log_probability(seen.batch.extras.latent)
+        return -jnp.sum(logs * seen.weight)
 
-    def _batch(self, rollout: Rollout) -> Batch:
-        observation = self._policy.observe(rollout.timestep.observation)
-        advantage = baseline.advantages(rollout, observation, self.discount, self.trace)
-        weight = over_episodes(advantage, rollout.timestep.first)
-        batch = Batch(observation, rollout.decision.action, rollout.decision.extras, advantage, weight)
-        return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), batch)
+    def _round(self, rollout: Rollout) -> Round:
+        batch = self._policy.batch(rollout, self.discount, self.trace)
+        seen = Round(batch, over_episodes(batch.advantage, rollout.timestep.first))
+        return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), seen)
 
     # --- how meta-parameters learn from many tasks ---
 
@@ -204,8 +198,8 @@ class MAESN:
         return MAESNState(params, jnp.zeros((), jnp.int32))
 
     def update(self, state: MAESNState, trials: Trial, key: Key) -> tuple[MAESNState, Metrics]:
-        batches = map_tasks(lambda trial: jax.lax.map(self._batch, trial.rollouts), trials)
-        tasks, params = (batches, trials.birth.index), state.params
+        rounds = map_tasks(lambda trial: jax.lax.map(self._round, trial.rollouts), trials)
+        tasks, params = (rounds, trials.birth.index), state.params
 
         def evaluate(params: MAESNParams) -> tuple[Array, Array]:
             return mean_over_tasks(lambda *task: self.outer(params, *task)[:2], *tasks)
@@ -231,35 +225,35 @@ class MAESN:
         }
         return MAESNState(search.params, state.iteration + 1), metrics
 
-    def outer(self, params: MAESNParams, rounds: Batch, index: Array) -> tuple[Array, Array, Array]:
+    def outer(self, params: MAESNParams, rounds: Round, index: Array) -> tuple[Array, Array, Array]:
         """The outer loss of task `index` from its rounds [R, B·T], mean KL(π_stored ‖ π) on D', and
         KL(N(μ_i, σ_i²) ‖ N(0, I))."""
         latent = DiagonalGaussian(*self._latent_of(params, index))
         from_prior = latent.divergence(jax.tree.map(jnp.zeros_like, latent))
-        query = jax.tree.map(lambda x: x[-1], rounds)
+        query = jax.tree.map(lambda x: x[-1], rounds.batch)
         policy = self.adapted_policy(params, rounds, index)
         logs = policy.log_probability(query.action)
         loss = policy_losses.ratio_loss(logs, query.extras.log_probability, query.advantage)
         divergence = jnp.mean(query.extras.distribution.divergence(policy))
         return loss + self.prior_weight * from_prior, divergence, from_prior
 
-    def adapted_policy(self, params: MAESNParams, rounds: Batch, index: Array) -> Distribution:
+    def adapted_policy(self, params: MAESNParams, rounds: Round, index: Array) -> Distribution:
         """π_θ(· | s, μ_i' + σ_i' ε) on D', (μ_i', σ_i') from the rounds [R, B·T] before it."""
         latent, step_sizes = self._latent_of(params, index), params.step_sizes
         if not self.learn_step_sizes:
             step_sizes = jax.lax.stop_gradient(step_sizes)
         for step in range(self.inner_steps):
             latent = self._step(latent, step_sizes, jax.tree.map(lambda x, i=step: x[i], rounds))
-        query = jax.tree.map(lambda x: x[-1], rounds)
-        return self.policy(params, query.observation, draw(latent, query.extras.noise))
+        query = jax.tree.map(lambda x: x[-1], rounds.batch)
+        return self._policy.at(self.policy(params, draw(latent, query.extras.noise)), query)
 
-    def _hessian_times(self, params: MAESNParams, tasks: tuple[Batch, Array], tangent: MAESNParams) -> MAESNParams:
+    def _hessian_times(self, params: MAESNParams, tasks: tuple[Round, Array], tangent: MAESNParams) -> MAESNParams:
         """(H + damping) v, H the Hessian of the mean divergence at `params`, where it is the Fisher matrix."""
 
-        def one(rounds: Batch, index: Array) -> MAESNParams:
+        def one(rounds: Round, index: Array) -> MAESNParams:
             policy, push = jax.linearize(lambda p: self.adapted_policy(p, rounds, index), params)
             curved = policy.curvature(push(tangent))
-            samples = rounds.advantage.shape[1]
+            samples = rounds.weight.shape[1]
             (pulled,) = jax.linear_transpose(push, params)(jax.tree.map(lambda x: x / samples, curved))
             return pulled
 

@@ -25,8 +25,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from ..nets.policy import Policy, PolicyParams, only_head
-from ..ops import baseline, inner, policy_losses
+from ..nets.policy import Batch, Policy, PolicyParams, only_head
+from ..ops import inner, policy_losses
+from ..ops.descent import adam, descend
 from ..ops.tasks import map_tasks, mean_gradient
 from ..ranges import above, at_least, between, check_ranges
 from ..types import Array, Birth, Decision, Key, Memory, Metrics, Params, Plan, Rollout, Spec, Timestep, Trial
@@ -48,19 +49,6 @@ class MAMLState(NamedTuple):
     params: MAMLParams
     optimizer: Any
     iteration: Array
-
-
-class Extras(NamedTuple):
-    log_probability: Array
-
-
-class Batch(NamedTuple):
-    """One round as the losses see it: leaves [B, T, ...]."""
-
-    observation: Array
-    action: Array
-    log_probability: Array
-    advantage: Array
 
 
 @dataclass(frozen=True)
@@ -133,9 +121,7 @@ class MAML:
     def act(
         self, params: MAMLParams, adapted: MAMLAdapted, memory: Memory, timestep: Timestep, key: Key
     ) -> tuple[Decision, Memory]:
-        policy = self._policy.distribution(adapted.policy, self._policy.observe(timestep.observation))
-        action = policy.sample(key)
-        return Decision(action, Extras(policy.log_probability(action))), memory
+        return self._policy.decide(adapted.policy, timestep, key), memory
 
     def adapt(self, params: MAMLParams, adapted: MAMLAdapted, rollout: Rollout, key: Key) -> MAMLAdapted:
         return self._adapt(params, adapted, self._batch(rollout))
@@ -151,13 +137,11 @@ class MAML:
         return MAMLAdapted(policy, adapted.steps + 1)
 
     def _batch(self, rollout: Rollout) -> Batch:
-        observation = self._policy.observe(rollout.timestep.observation)
-        advantage = baseline.advantages(rollout, observation, self.discount, self.trace)
-        return Batch(observation, rollout.decision.action, rollout.decision.extras.log_probability, advantage)
+        return self._policy.batch(rollout, self.discount, self.trace)
 
     def inner_loss(self, policy: PolicyParams, batch: Batch) -> Array:
         """L(θ; D) = −mean(log π_θ(a|s) Â)."""
-        logs = self._policy.distribution(policy, batch.observation).log_probability(batch.action)
+        logs = self._policy.at(policy, batch).log_probability(batch.action)
         return policy_losses.log_probability_loss(logs, batch.advantage)
 
     # --- how meta-parameters learn from many tasks ---
@@ -169,10 +153,7 @@ class MAML:
 
     @property
     def _optimizer(self) -> optax.GradientTransformation:
-        rate = self.learning_rate
-        if self.decay:
-            rate = optax.linear_schedule(self.learning_rate, 0.0, self.decay * self.epochs)
-        return optax.chain(optax.clip_by_global_norm(self.gradient_clip), optax.adam(rate))
+        return adam(self.learning_rate, self.gradient_clip, self.decay * self.epochs)
 
     def _learned(self, params: MAMLParams) -> Params:
         return params if self.learn_step_sizes else params.policy
@@ -183,18 +164,13 @@ class MAML:
     def update(self, state: MAMLState, trials: Trial, key: Key) -> tuple[MAMLState, Metrics]:
         batches = map_tasks(lambda trial: jax.lax.map(self._batch, trial.rollouts), trials)
 
-        def improve(carry: tuple[Params, Any], _: None) -> tuple[tuple[Params, Any], Metrics]:
-            learned, optimizer = carry
-            slope, metrics = mean_gradient(
-                lambda learned, rounds: self.loss(self._with(state.params, learned), rounds), learned, batches
-            )
-            step, optimizer = self._optimizer.update(slope, optimizer, learned)
-            metrics = jax.tree.map(jnp.mean, metrics) | {"gradient_norm": optax.tree.norm(slope)}
-            return (optax.apply_updates(learned, step), optimizer), metrics
+        def loss(learned: Params, rounds: Batch) -> tuple[Array, Metrics]:
+            return self.loss(self._with(state.params, learned), rounds)
 
-        carry = (self._learned(state.params), state.optimizer)
-        (learned, optimizer), metrics = jax.lax.scan(improve, carry, length=self.epochs)
-        metrics = jax.tree.map(jnp.mean, metrics)
+        start = (self._learned(state.params), state.optimizer)
+        (learned, optimizer), metrics = descend(
+            self._optimizer, lambda learned, _: mean_gradient(loss, learned, batches), start, steps=self.epochs
+        )
         return MAMLState(self._with(state.params, learned), optimizer, state.iteration + 1), metrics
 
     def loss(self, params: MAMLParams, rounds: Batch) -> tuple[Array, Metrics]:
@@ -203,11 +179,11 @@ class MAML:
         for index in range(self.inner_steps):
             adapted = self._adapt(params, adapted, jax.tree.map(lambda x, i=index: x[i], rounds))
         query = jax.tree.map(lambda x: x[-1], rounds)
-        policy = self._policy.distribution(adapted.policy, query.observation)
-        logs = policy.log_probability(query.action)
-        loss = policy_losses.clipped_loss(logs, query.log_probability, query.advantage, self.clip)
+        policy = self._policy.at(adapted.policy, query)
+        logs, stored = policy.log_probability(query.action), query.extras.log_probability
+        loss = policy_losses.clipped_loss(logs, stored, query.advantage, self.clip)
         return loss, {
             "loss": loss,
             "entropy": jnp.mean(policy.entropy()),
-            "divergence": policy_losses.approximate_divergence(logs, query.log_probability),
+            "divergence": policy_losses.approximate_divergence(logs, stored),
         }

@@ -31,9 +31,8 @@ from typing import Annotated, Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ..nets.policy import Policy, PolicyParams, only_body, only_context, only_head
-from ..ops import baseline, inner, policy_losses, returns, trust_region
-from ..ops.distributions import Distribution
+from ..nets.policy import Batch, Policy, PolicyParams, only_body, only_context, only_head
+from ..ops import inner, policy_losses, returns, trust_region
 from ..ops.tasks import map_tasks, mean_gradient, mean_over_tasks
 from ..ranges import above, at_least, between, check_ranges
 from ..types import Array, Birth, Decision, Key, Memory, Metrics, Plan, Rollout, Spec, Timestep, Trial, UserError
@@ -49,22 +48,6 @@ class Adapted(NamedTuple):
 class MAMLTRPOState(NamedTuple):
     params: PolicyParams
     iteration: Array
-
-
-class Extras(NamedTuple):
-    """The distribution that an action was drawn from, and the action's log-probability in it."""
-
-    log_probability: Array
-    distribution: Distribution
-
-
-class Batch(NamedTuple):
-    """One round as the losses see it: leaves [B·T, ...], since products over two axes at once are slower."""
-
-    observation: Array
-    action: Array
-    extras: Extras
-    advantage: Array
 
 
 @dataclass(frozen=True)
@@ -144,9 +127,7 @@ class MAMLTRPO:
     def act(
         self, params: PolicyParams, adapted: Adapted, memory: Memory, timestep: Timestep, key: Key
     ) -> tuple[Decision, Memory]:
-        policy = self._policy.distribution(adapted.policy, self._policy.observe(timestep.observation))
-        action = policy.sample(key)
-        return Decision(action, Extras(policy.log_probability(action), policy)), memory
+        return self._policy.decide(adapted.policy, timestep, key), memory
 
     def adapt(self, params: PolicyParams, adapted: Adapted, rollout: Rollout, key: Key) -> Adapted:
         """θ' = θ − α ∘ ∇_θ L(θ; D), with a shorter α after the steps of meta-training."""
@@ -168,14 +149,13 @@ class MAMLTRPO:
         return only_body(sizes) if self.adapt_only_body else sizes
 
     def _batch(self, rollout: Rollout) -> Batch:
-        observation = self._policy.observe(rollout.timestep.observation)
-        advantage = baseline.advantages(rollout, observation, self.discount, self.trace)
-        batch = Batch(observation, rollout.decision.action, rollout.decision.extras, advantage)
+        """One round [B·T, ...]: products over two axes at once are slower."""
+        batch = self._policy.batch(rollout, self.discount, self.trace)
         return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), batch)
 
     def inner_loss(self, policy: PolicyParams, batch: Batch) -> Array:
         """L(θ; D) = −mean(log π_θ(a|s) Â)."""
-        logs = self._policy.distribution(policy, batch.observation).log_probability(batch.action)
+        logs = self._policy.at(policy, batch).log_probability(batch.action)
         return policy_losses.log_probability_loss(logs, batch.advantage)
 
     # --- how meta-parameters learn from many tasks ---
@@ -224,11 +204,11 @@ class MAMLTRPO:
         for index in range(self.inner_steps):
             batch = jax.tree.map(lambda x, i=index: x[i], rounds)
             if self.exploration_credit:
-                logs = self._policy.distribution(policy, batch.observation).log_probability(batch.action)
+                logs = self._policy.at(policy, batch).log_probability(batch.action)
                 explored += jnp.mean(logs)
             policy = self._step(policy, batch)
         query = jax.tree.map(lambda x: x[-1], rounds)
-        distribution = self._policy.distribution(policy, query.observation)
+        distribution = self._policy.at(policy, query)
         logs = distribution.log_probability(query.action)
         loss = policy_losses.ratio_loss(logs, query.extras.log_probability, query.advantage)
         divergence = jnp.mean(query.extras.distribution.divergence(distribution))
@@ -256,7 +236,7 @@ class MAMLTRPO:
                 policy, jacobian = inner.linearized_step(self.inner_loss, policy, sizes, batch)
                 moved = jacobian.push(moved)
                 jacobians.append(jacobian)
-            moved = self._fisher_times(policy, rounds.observation[-1], moved)
+            moved = self._fisher_times(policy, jax.tree.map(lambda x: x[-1], rounds), moved)
             for jacobian in reversed(jacobians):
                 moved = jacobian.pull(moved)
             return moved
@@ -264,10 +244,10 @@ class MAMLTRPO:
         curved = self._learned(mean_over_tasks(one, batches))
         return trust_region.add_scaled(curved, jnp.float32(self.damping), tangent)
 
-    def _fisher_times(self, policy: PolicyParams, observation: Array, tangent: PolicyParams) -> PolicyParams:
+    def _fisher_times(self, policy: PolicyParams, query: Batch, tangent: PolicyParams) -> PolicyParams:
         """F v: the Hessian of mean KL(π_φ ‖ ·) at φ itself, times v."""
-        distribution, push = jax.linearize(lambda p: self._policy.distribution(p, observation), policy)
+        distribution, push = jax.linearize(lambda p: self._policy.at(p, query), policy)
         curved = distribution.curvature(push(tangent))
-        samples = observation.shape[0]
+        samples = query.advantage.shape[0]
         (pulled,) = jax.linear_transpose(push, policy)(jax.tree.map(lambda x: x / samples, curved))
         return pulled

@@ -39,9 +39,10 @@ import optax
 from ..nets.film import Modulation, modulate, modulation_of, neutral
 from ..nets.mlp import mlp
 from ..nets.network import Network
-from ..nets.policy import Policy, PolicyParams
+from ..nets.policy import Batch, Policy, PolicyParams
 from ..nets.recurrent import gru
-from ..ops import baseline, distributions, inner, policy_losses
+from ..ops import distributions, inner, policy_losses
+from ..ops.descent import adam, descend
 from ..ops.tasks import map_tasks
 from ..ranges import above, at_least, between, check_range, check_ranges
 from ..types import Array, Birth, Decision, Key, Memory, Metrics, Params, Plan, Rollout, Spec, Timestep, Trial
@@ -72,22 +73,6 @@ class MMAMLState(NamedTuple):
     params: MMAMLParams
     optimizer: Any
     iteration: Array
-
-
-class Extras(NamedTuple):
-    """The distribution that an action was drawn from, and the action's log-probability in it."""
-
-    log_probability: Array
-    distribution: distributions.Distribution
-
-
-class Batch(NamedTuple):
-    """One round as the losses see it: leaves [B, T, ...]."""
-
-    observation: Array
-    action: Array
-    extras: Extras
-    advantage: Array
 
 
 class Lesson(NamedTuple):
@@ -174,9 +159,7 @@ class MMAML:
     def act(
         self, params: MMAMLParams, adapted: Adapted, memory: Memory, timestep: Timestep, key: Key
     ) -> tuple[Decision, Memory]:
-        policy = self._policy.distribution(adapted.policy, self._policy.observe(timestep.observation))
-        action = policy.sample(key)
-        return Decision(action, Extras(policy.log_probability(action), policy)), memory
+        return self._policy.decide(adapted.policy, timestep, key), memory
 
     def adapt(self, params: MMAMLParams, adapted: Adapted, rollout: Rollout, key: Key) -> Adapted:
         """A gradient step of θ; after the first round the modulation as well."""
@@ -221,13 +204,11 @@ class MMAML:
         return inner.gradient_step(self.inner_loss, modulated, still._replace(prior=moving), batch)
 
     def _batch(self, rollout: Rollout) -> Batch:
-        observation = self._policy.observe(rollout.timestep.observation)
-        advantage = baseline.advantages(rollout, observation, self.discount, self.trace)
-        return Batch(observation, rollout.decision.action, rollout.decision.extras, advantage)
+        return self._policy.batch(rollout, self.discount, self.trace)
 
     def inner_loss(self, modulated: Modulated, batch: Batch) -> Array:
         """L(θ, τ; D) = −mean(π(a|s) / π_stored(a|s) Â)."""
-        logs = self._policy.distribution(modulate(*modulated), batch.observation).log_probability(batch.action)
+        logs = self._policy.at(modulate(*modulated), batch).log_probability(batch.action)
         return policy_losses.ratio_loss(logs, batch.extras.log_probability, batch.advantage)
 
     # --- how meta-parameters learn from many tasks ---
@@ -241,24 +222,15 @@ class MMAML:
 
     @property
     def _optimizer(self) -> optax.GradientTransformation:
-        rate = self.learning_rate
-        if self.decay:
-            rate = optax.linear_schedule(self.learning_rate, 0.0, self.decay * self.epochs)
-        return optax.chain(optax.clip_by_global_norm(self.gradient_clip), optax.adam(rate))
+        return adam(self.learning_rate, self.gradient_clip, self.decay * self.epochs)
 
     def update(self, state: MMAMLState, trials: Trial, key: Key) -> tuple[MMAMLState, Metrics]:
         lessons = self.lessons(trials)
-
-        def improve(carry: tuple[MMAMLParams, Any], _: None) -> tuple[tuple[MMAMLParams, Any], Metrics]:
-            params, optimizer = carry
-            slope, metrics = self.gradient(params, lessons)
-            step, optimizer = self._optimizer.update(slope, optimizer, params)
-            metrics = jax.tree.map(jnp.mean, metrics) | {"gradient_norm": optax.tree.norm(slope)}
-            stepped: Any = optax.apply_updates(params, step)
-            return (stepped, optimizer), metrics
-
-        (params, optimizer), metrics = jax.lax.scan(improve, (state.params, state.optimizer), length=self.epochs)
-        return MMAMLState(params, optimizer, state.iteration + 1), jax.tree.map(jnp.mean, metrics)
+        start = (state.params, state.optimizer)
+        (params, optimizer), metrics = descend(
+            self._optimizer, lambda params, _: self.gradient(params, lessons), start, steps=self.epochs
+        )
+        return MMAMLState(params, optimizer, state.iteration + 1), metrics
 
     def lessons(self, trials: Trial) -> Lesson:
         """What the loss needs of the trials [N, R, B, T], computed once for all epochs."""
@@ -287,12 +259,12 @@ class MMAML:
         modulation = self.modulation(params, code)
         for index in range(self.inner_steps + 1):
             batch = jax.tree.map(lambda x, i=index: x[i], rounds)
-            current = self._policy.distribution(modulate(*modulated), batch.observation)
+            current = self._policy.at(modulate(*modulated), batch)
             moved += jnp.mean(batch.extras.distribution.divergence(current)) / (self.inner_steps + 1)
             step_size = self.step_size if index else self.probing_step_size
             modulated = Modulated(self._step(modulated, step_size, batch).prior, modulation)
         last = jax.tree.map(lambda x: x[-1], rounds)
-        acted = self._policy.distribution(modulate(*modulated), last.observation)
+        acted = self._policy.at(modulate(*modulated), last)
         logs, stored = acted.log_probability(last.action), last.extras.log_probability
         loss = policy_losses.clipped_loss(logs, stored, last.advantage, self.clip) + self.penalty * moved
         return loss, {

@@ -27,10 +27,11 @@ from ..nets.network import Network
 from ..nets.soft_actor_critic import near_zero
 from ..ops import chance, distributions, squashed
 from ..ops.averaging import polyak
+from ..ops.descent import adam, step
 from ..ops.temporal_difference import smoothed_action, soft_target
 from ..ops.transitions import Transition
 from ..ranges import above, at_least, at_most, between, check_ranges
-from ..replay import Adapted, ReplayState, descend
+from ..replay import Adapted, ReplayState
 from ..types import Array, Birth, Decision, Key, Memory, Metrics, Params, Plan, Rollout, Spec, Timestep, Trial
 
 DELAY = 2  # gradient steps of twin critics for one of the policy
@@ -152,8 +153,12 @@ class MultitaskDDPG:
         online = ActorCritic(policy.init(policy_key), critics)
         return DDPGParams(online, online)
 
+    @property
+    def _optimizer(self) -> optax.GradientTransformation:
+        return adam(self.learning_rate)
+
     def init_moments(self, params: DDPGParams) -> Moments:
-        init = optax.adam(self.learning_rate).init
+        init = self._optimizer.init
         return Moments(init(params.online.policy), init(params.online.critics), jnp.zeros((), jnp.int32))
 
     def learner_action(self, action: Array) -> Array:
@@ -164,9 +169,9 @@ class MultitaskDDPG:
     ) -> tuple[DDPGParams, Moments, Metrics]:
         (policy, critics), target = params
         error, slope = jax.value_and_grad(self.critic_loss)(critics, target, batch, key)
-        critics, critic_moments = descend(self.learning_rate, critics, slope, moments.critics)
+        critics, critic_moments = step(self._optimizer, critics, moments.critics, slope)
         loss, slope = jax.value_and_grad(self.policy_loss)(policy, critics, batch.observation)
-        improved, policy_moments = descend(self.learning_rate, policy, slope, moments.policy)
+        improved, policy_moments = step(self._optimizer, policy, moments.policy, slope)
         followed = polyak(target, ActorCritic(improved, critics), self.target_rate)
         steps = moments.steps + 1
         now = steps % DELAY == 0 if self.twin else jnp.asarray(True)

@@ -30,11 +30,12 @@ from ..nets.mlp import mlp
 from ..nets.network import Network
 from ..ops import distributions
 from ..ops.averaging import polyak
+from ..ops.descent import adam, step
 from ..ops.epsilon_greedy import annealed, epsilon_greedy
 from ..ops.temporal_difference import dueling, q_learning_target
 from ..ops.transitions import Transition
 from ..ranges import above, at_least, at_most, between, check_ranges
-from ..replay import Adapted, ReplayState, descend
+from ..replay import Adapted, ReplayState
 from ..types import (
     Array,
     Birth,
@@ -157,8 +158,12 @@ class MultitaskDQN:
         online = self._network.init(key)
         return DQNParams(online, online, jnp.asarray(self.epsilon, jnp.float32))
 
+    @property
+    def _optimizer(self) -> optax.GradientTransformation:
+        return adam(self.learning_rate)
+
     def init_moments(self, params: DQNParams) -> Any:
-        return optax.adam(self.learning_rate).init(params.online)
+        return self._optimizer.init(params.online)
 
     def learner_action(self, action: Array) -> Array:
         return action
@@ -167,7 +172,7 @@ class MultitaskDQN:
         self, params: DQNParams, moments: Any, batch: Transition, key: Key
     ) -> tuple[DQNParams, Any, Metrics]:
         (loss, metrics), slope = jax.value_and_grad(self.loss, has_aux=True)(params.online, params.target, batch)
-        online, moments = descend(self.learning_rate, params.online, slope, moments)
+        online, moments = step(self._optimizer, params.online, moments, slope)
         target = polyak(params.target, online, self.target_rate)
         return DQNParams(online, target, params.epsilon), moments, metrics | {"loss": loss}
 

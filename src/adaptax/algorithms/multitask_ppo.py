@@ -19,8 +19,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from ..nets.policy import Policy, PolicyParams
-from ..ops import baseline, policy_losses
+from ..nets.policy import Batch, Policy, PolicyParams
+from ..ops import policy_losses
+from ..ops.descent import adam, descend
 from ..ops.tasks import map_tasks, mean_gradient
 from ..ranges import above, at_least, between, check_ranges
 from ..types import Array, Birth, Decision, Key, Memory, Metrics, Plan, Rollout, Spec, Timestep, Trial
@@ -37,19 +38,6 @@ class MultitaskPPOState(NamedTuple):
     params: PolicyParams
     optimizer: Any
     iteration: Array
-
-
-class Extras(NamedTuple):
-    log_probability: Array
-
-
-class Batch(NamedTuple):
-    """One round as the losses see it: leaves [B, T, ...]."""
-
-    observation: Array
-    action: Array
-    log_probability: Array
-    advantage: Array
 
 
 @dataclass(frozen=True)
@@ -103,7 +91,7 @@ class MultitaskPPO:
         return Policy(self.spec, self.hidden, self.initial_std, self.minimum_std)
 
     def _optimizer(self, rate: float) -> optax.GradientTransformation:
-        return optax.chain(optax.clip_by_global_norm(self.gradient_clip), optax.adam(rate))
+        return adam(rate, self.gradient_clip)
 
     # --- how the agent faces one task ---
 
@@ -116,26 +104,20 @@ class MultitaskPPO:
     def act(
         self, params: PolicyParams, adapted: Adapted, memory: Memory, timestep: Timestep, key: Key
     ) -> tuple[Decision, Memory]:
-        policy = self._policy.distribution(adapted.policy, self._policy.observe(timestep.observation))
-        action = policy.sample(key)
-        return Decision(action, Extras(policy.log_probability(action))), memory
+        return self._policy.decide(adapted.policy, timestep, key), memory
 
     def adapt(self, params: PolicyParams, adapted: Adapted, rollout: Rollout, key: Key) -> Adapted:
         """Fine-tuning on one round."""
         batch, optimizer = self._batch(rollout), self._optimizer(self.fine_tuning_rate)
 
-        def improve(adapted: Adapted, _: None) -> tuple[Adapted, None]:
-            slope = jax.grad(lambda policy: self.loss(policy, batch)[0])(adapted.policy)
-            step, state = optimizer.update(slope, adapted.optimizer, adapted.policy)
-            policy: Any = optax.apply_updates(adapted.policy, step)
-            return Adapted(policy, state), None
+        def gradient(policy: PolicyParams, _: None) -> tuple[PolicyParams, Metrics]:
+            return jax.grad(self.loss, has_aux=True)(policy, batch)
 
-        return jax.lax.scan(improve, adapted, length=self.fine_tuning_epochs)[0]
+        start = (adapted.policy, adapted.optimizer)
+        return Adapted(*descend(optimizer, gradient, start, steps=self.fine_tuning_epochs)[0])
 
     def _batch(self, rollout: Rollout) -> Batch:
-        observation = self._policy.observe(rollout.timestep.observation)
-        advantage = baseline.advantages(rollout, observation, self.discount, self.trace)
-        return Batch(observation, rollout.decision.action, rollout.decision.extras.log_probability, advantage)
+        return self._policy.batch(rollout, self.discount, self.trace)
 
     # --- how the parameters learn from many tasks ---
 
@@ -146,17 +128,12 @@ class MultitaskPPO:
     def update(self, state: MultitaskPPOState, trials: Trial, key: Key) -> tuple[MultitaskPPOState, Metrics]:
         batches = map_tasks(lambda trial: self._batch(jax.tree.map(lambda x: x[0], trial.rollouts)), trials)
 
-        def improve(carry: tuple[PolicyParams, Any], _: None) -> tuple[tuple[PolicyParams, Any], Metrics]:
-            params, optimizer = carry
-            slope, metrics = mean_gradient(self._objective, params, batches)
-            step, optimizer = self._optimizer(self.learning_rate).update(slope, optimizer, params)
-            metrics = jax.tree.map(jnp.mean, metrics) | {"gradient_norm": optax.tree.norm(slope)}
-            stepped: Any = optax.apply_updates(params, step)
-            return (stepped, optimizer), metrics
+        def gradient(params: PolicyParams, _: None) -> tuple[PolicyParams, Metrics]:
+            return mean_gradient(self._objective, params, batches)
 
-        carry = (state.params, state.optimizer)
-        (params, optimizer), metrics = jax.lax.scan(improve, carry, length=self.epochs)
-        return MultitaskPPOState(params, optimizer, state.iteration + 1), jax.tree.map(jnp.mean, metrics)
+        start, optimizer = (state.params, state.optimizer), self._optimizer(self.learning_rate)
+        (params, moments), metrics = descend(optimizer, gradient, start, steps=self.epochs)
+        return MultitaskPPOState(params, moments, state.iteration + 1), metrics
 
     def _objective(self, params: PolicyParams, batch: Batch) -> tuple[Array, Metrics]:
         """L_clip − w H of one task."""
@@ -165,8 +142,8 @@ class MultitaskPPO:
 
     def loss(self, policy: PolicyParams, batch: Batch) -> tuple[Array, Metrics]:
         """L_clip of one task, and what there is to say of it."""
-        acts = self._policy.distribution(policy, batch.observation)
-        logs = acts.log_probability(batch.action)
-        loss = policy_losses.clipped_loss(logs, batch.log_probability, batch.advantage, self.clip)
-        divergence = policy_losses.approximate_divergence(logs, batch.log_probability)
+        acts = self._policy.at(policy, batch)
+        logs, stored = acts.log_probability(batch.action), batch.extras.log_probability
+        loss = policy_losses.clipped_loss(logs, stored, batch.advantage, self.clip)
+        divergence = policy_losses.approximate_divergence(logs, stored)
         return loss, {"loss": loss, "entropy": jnp.mean(acts.entropy()), "divergence": divergence}

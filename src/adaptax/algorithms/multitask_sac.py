@@ -27,10 +27,11 @@ from .. import replay
 from ..nets.soft_actor_critic import SoftActorCritic
 from ..ops import distributions, squashed
 from ..ops.averaging import polyak
+from ..ops.descent import adam, step
 from ..ops.temporal_difference import soft_target, temperature_loss
 from ..ops.transitions import Transition
 from ..ranges import above, at_least, at_most, between, check_ranges
-from ..replay import Adapted, ReplayState, descend
+from ..replay import Adapted, ReplayState
 from ..types import Array, Birth, Decision, Key, Memory, Metrics, Params, Plan, Rollout, Spec, Timestep, Trial
 
 
@@ -133,8 +134,12 @@ class MultitaskSAC:
         policy, critics, _ = self._networks.init(key)
         return SACParams(policy, critics, critics, jnp.asarray(np.log(self.initial_temperature), jnp.float32))
 
+    @property
+    def _optimizer(self) -> optax.GradientTransformation:
+        return adam(self.learning_rate)
+
     def init_moments(self, params: SACParams) -> Moments:
-        init = optax.adam(self.learning_rate).init
+        init = self._optimizer.init
         return Moments(init(params.policy), init(params.critics), init(params.log_temperature))
 
     def learner_action(self, action: Array) -> Array:
@@ -144,14 +149,13 @@ class MultitaskSAC:
         self, params: SACParams, moments: Moments, batch: Transition, key: Key
     ) -> tuple[SACParams, Moments, Metrics]:
         next_key, action_key = jax.random.split(key)
-        rate = self.learning_rate
         error, slope = jax.value_and_grad(self.critic_loss)(params.critics, params, batch, next_key)
-        critics, critic_moments = descend(rate, params.critics, slope, moments.critics)
+        critics, critic_moments = step(self._optimizer, params.critics, moments.critics, slope)
         actor_slope = jax.value_and_grad(self.policy_loss, has_aux=True)
         (_, logs), slope = actor_slope(params.policy, critics, params.log_temperature, batch.observation, action_key)
-        policy, policy_moments = descend(rate, params.policy, slope, moments.policy)
+        policy, policy_moments = step(self._optimizer, params.policy, moments.policy, slope)
         slope = jax.grad(temperature_loss)(params.log_temperature, logs, self.target_entropy)
-        log_temperature, temperature_moments = descend(rate, params.log_temperature, slope, moments.temperature)
+        log_temperature, temperature_moments = step(self._optimizer, params.log_temperature, moments.temperature, slope)
         params = SACParams(policy, critics, polyak(params.targets, critics, self.target_rate), log_temperature)
         metrics = {"critic_error": error, "entropy": -jnp.mean(logs), "temperature": jnp.exp(log_temperature)}
         return params, Moments(policy_moments, critic_moments, temperature_moments), metrics

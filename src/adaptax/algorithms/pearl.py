@@ -40,6 +40,7 @@ from ..nets.soft_actor_critic import SoftActorCritic, SoftActorCriticParams
 from ..nets.task_encoder import TaskEncoder
 from ..ops import chance, distributions, squashed
 from ..ops.averaging import polyak
+from ..ops.descent import adam, step
 from ..ops.distributions import DiagonalGaussian
 from ..ops.gaussian_product import GaussianProduct, no_factors
 from ..ops.tasks import mean_gradient
@@ -246,10 +247,7 @@ class PEARL:
 
     @property
     def _optimizer(self) -> optax.GradientTransformation:
-        rate = self.learning_rate
-        if self.decay:
-            rate = optax.linear_schedule(self.learning_rate, 0.0, self.decay * self.gradient_steps)
-        return optax.adam(rate)
+        return adam(self.learning_rate, updates=self.decay * self.gradient_steps)
 
     def update(self, state: PEARLState, trials: Trial, key: Key) -> tuple[PEARLState, Metrics]:
         def flat(x: Array) -> Array:  # [N, R, B, T, ...] -> [N, R·B·T, ...]
@@ -282,18 +280,14 @@ class PEARL:
         learns: Any = (encoder, critics)
         loss = partial(self.critic_loss, target)
         slope, (latent, metrics) = mean_gradient(loss, learns, batch, context, latent_keys)
-        (encoder, critics), first = self._descend(learns, slope, first)
+        (encoder, critics), first = step(self._optimizer, learns, first, slope)
         learns = (policy, value)
         loss = partial(self.actor_loss, critics)
         slope, more = mean_gradient(loss, learns, batch.observation, latent, action_keys)
-        (policy, value), second = self._descend(learns, slope, second)
+        (policy, value), second = step(self._optimizer, learns, second, slope)
         params = PEARLParams(encoder, SoftActorCriticParams(policy, critics, value))
         metrics = jax.tree.map(jnp.mean, metrics | more)
         return (params, polyak(target, value, self.target_rate), (first, second)), metrics
-
-    def _descend(self, learns: Any, slope: Any, optimizer: Any) -> tuple[Any, Any]:
-        step, optimizer = self._optimizer.update(slope, optimizer)
-        return optax.apply_updates(learns, step), optimizer
 
     def critic_loss(
         self, target: Params, learned: tuple[Params, Params], batch: Transition, context: Array, key: Key

@@ -25,9 +25,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from ..nets.policy import Policy, PolicyParams
-from ..ops import baseline, inner, policy_losses
-from ..ops.distributions import Distribution
+from ..nets.policy import Batch, Policy, PolicyParams
+from ..ops import inner, policy_losses
+from ..ops.descent import descend
 from ..ops.tasks import map_tasks, mean_gradient
 from ..ranges import above, at_least, between, check_ranges
 from ..types import Array, Birth, Decision, Key, Memory, Metrics, Plan, Rollout, Spec, Timestep, Trial
@@ -43,22 +43,6 @@ class ProMPState(NamedTuple):
     params: PolicyParams
     optimizer: Any
     iteration: Array
-
-
-class Extras(NamedTuple):
-    """The distribution that an action was drawn from, and the action's log-probability in it."""
-
-    log_probability: Array
-    distribution: Distribution
-
-
-class Batch(NamedTuple):
-    """One round as the losses see it: leaves [B·T, ...]."""
-
-    observation: Array
-    action: Array
-    extras: Extras
-    advantage: Array
 
 
 @dataclass(frozen=True)
@@ -121,9 +105,7 @@ class ProMP:
     def act(
         self, params: PolicyParams, adapted: Adapted, memory: Memory, timestep: Timestep, key: Key
     ) -> tuple[Decision, Memory]:
-        policy = self._policy.distribution(adapted.policy, self._policy.observe(timestep.observation))
-        action = policy.sample(key)
-        return Decision(action, Extras(policy.log_probability(action), policy)), memory
+        return self._policy.decide(adapted.policy, timestep, key), memory
 
     def adapt(self, params: PolicyParams, adapted: Adapted, rollout: Rollout, key: Key) -> Adapted:
         return Adapted(self._step(adapted.policy, self._batch(rollout)))
@@ -134,14 +116,13 @@ class ProMP:
         return inner.gradient_step(self.inner_loss, policy, step_sizes, batch)
 
     def _batch(self, rollout: Rollout) -> Batch:
-        observation = self._policy.observe(rollout.timestep.observation)
-        advantage = baseline.advantages(rollout, observation, self.discount, self.trace)
-        batch = Batch(observation, rollout.decision.action, rollout.decision.extras, advantage)
+        """One round [B·T, ...]: products over two axes at once are slower."""
+        batch = self._policy.batch(rollout, self.discount, self.trace)
         return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), batch)
 
     def inner_loss(self, policy: PolicyParams, batch: Batch) -> Array:
         """L_ratio(θ; D) = −mean(π_θ(a|s) / π_stored(a|s) Â)."""
-        logs = self._policy.distribution(policy, batch.observation).log_probability(batch.action)
+        logs = self._policy.at(policy, batch).log_probability(batch.action)
         return policy_losses.ratio_loss(logs, batch.extras.log_probability, batch.advantage)
 
     # --- how meta-parameters learn from many tasks ---
@@ -157,28 +138,22 @@ class ProMP:
     def update(self, state: ProMPState, trials: Trial, key: Key) -> tuple[ProMPState, Metrics]:
         batches = map_tasks(lambda trial: jax.lax.map(self._batch, trial.rollouts), trials)
 
-        def improve(carry: tuple[PolicyParams, Any], _: None) -> tuple[tuple[PolicyParams, Any], Metrics]:
-            params, optimizer = carry
-            slope, metrics = mean_gradient(self.loss, params, batches)
-            step, optimizer = self._optimizer.update(slope, optimizer, params)
-            metrics = jax.tree.map(jnp.mean, metrics) | {"gradient_norm": optax.tree.norm(slope)}
-            stepped: Any = optax.apply_updates(params, step)
-            return (stepped, optimizer), metrics
-
-        carry = (state.params, state.optimizer)
-        (params, optimizer), metrics = jax.lax.scan(improve, carry, length=self.epochs)
-        return ProMPState(params, optimizer, state.iteration + 1), jax.tree.map(jnp.mean, metrics)
+        start = (state.params, state.optimizer)
+        (params, optimizer), metrics = descend(
+            self._optimizer, lambda params, _: mean_gradient(self.loss, params, batches), start, steps=self.epochs
+        )
+        return ProMPState(params, optimizer, state.iteration + 1), metrics
 
     def loss(self, params: PolicyParams, rounds: Batch) -> tuple[Array, Metrics]:
         """L_clip(θ'; D') + η KL(π_stored ‖ π_θ) of one task, from its rounds [R, B·T]; and its terms."""
         policy, moved = params, jnp.zeros((), jnp.float32)
         for index in range(self.inner_steps):
             batch = jax.tree.map(lambda x, i=index: x[i], rounds)
-            current = self._policy.distribution(policy, batch.observation)
+            current = self._policy.at(policy, batch)
             moved += jnp.mean(batch.extras.distribution.divergence(current)) / self.inner_steps
             policy = self._step(policy, batch)
         query = jax.tree.map(lambda x: x[-1], rounds)
-        adapted = self._policy.distribution(policy, query.observation)
+        adapted = self._policy.at(policy, query)
         logs, stored = adapted.log_probability(query.action), query.extras.log_probability
         loss = policy_losses.clipped_loss(logs, stored, query.advantage, self.clip) + self.penalty * moved
         return loss, {

@@ -22,8 +22,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from ..nets.policy import Policy, PolicyParams
-from ..ops import baseline, policy_losses
+from ..nets.policy import Batch, Policy, PolicyParams
+from ..ops import descent, policy_losses
 from ..ops.tasks import map_tasks
 from ..ranges import above, at_least, between, check_ranges
 from ..types import Array, Birth, Decision, Key, Memory, Metrics, Plan, Rollout, Spec, Timestep, Trial
@@ -39,10 +39,6 @@ class Adapted(NamedTuple):
 class ReptileState(NamedTuple):
     params: PolicyParams
     iteration: Array
-
-
-class Extras(NamedTuple):
-    log_probability: Array
 
 
 @dataclass(frozen=True)
@@ -104,22 +100,20 @@ class Reptile:
     def act(
         self, params: PolicyParams, adapted: Adapted, memory: Memory, timestep: Timestep, key: Key
     ) -> tuple[Decision, Memory]:
-        policy = self._policy.distribution(adapted.policy, self._policy.observe(timestep.observation))
-        action = policy.sample(key)
-        return Decision(action, Extras(policy.log_probability(action))), memory
+        return self._policy.decide(adapted.policy, timestep, key), memory
 
     def adapt(self, params: PolicyParams, adapted: Adapted, rollout: Rollout, key: Key) -> Adapted:
         """U: a step of Adam on L(φ; D)."""
-        observation = self._policy.observe(rollout.timestep.observation)
-        advantage = baseline.advantages(rollout, observation, self.discount, self.trace)
+        slope = jax.grad(self.inner_loss)(adapted.policy, self._batch(rollout))
+        return Adapted(*descent.step(self._optimizer, *adapted, slope))
 
-        def loss(policy: PolicyParams) -> Array:
-            logs = self._policy.distribution(policy, observation).log_probability(rollout.decision.action)
-            return policy_losses.log_probability_loss(logs, advantage)
+    def _batch(self, rollout: Rollout) -> Batch:
+        return self._policy.batch(rollout, self.discount, self.trace)
 
-        step, optimizer = self._optimizer.update(jax.grad(loss)(adapted.policy), adapted.optimizer)
-        policy: Any = optax.apply_updates(adapted.policy, step)
-        return Adapted(policy, optimizer)
+    def inner_loss(self, policy: PolicyParams, batch: Batch) -> Array:
+        """L(φ; D) = −mean(log π_φ(a|s) Â)."""
+        logs = self._policy.at(policy, batch).log_probability(batch.action)
+        return policy_losses.log_probability_loss(logs, batch.advantage)
 
     # --- how meta-parameters learn from many tasks ---
 
@@ -145,10 +139,9 @@ class Reptile:
             step, self.begin(params, trial.birth_key, trial.birth), (trial.rollouts, trial.keys)
         )
         acted, last = jax.tree.map(lambda x: x[-1], (acted, trial.rollouts))
-        observation = self._policy.observe(last.timestep.observation)
-        logs = self._policy.distribution(acted, observation).log_probability(last.decision.action)
-        stored = last.decision.extras.log_probability
-        return adapted.policy, policy_losses.approximate_divergence(logs, stored)
+        batch = self._batch(last)
+        logs = self._policy.at(acted, batch).log_probability(batch.action)
+        return adapted.policy, policy_losses.approximate_divergence(logs, batch.extras.log_probability)
 
     def _remaining(self, iteration: Array) -> Array:
         if not self.decay:

@@ -26,6 +26,7 @@ from ..nets.mlp import Layer
 from ..nets.network import uniform_weights
 from ..nets.trial_encoder import TrialEncoder, TrialMemory
 from ..ops import distributions, minibatches, policy_losses, returns
+from ..ops.descent import adam, stepper
 from ..ops.observations import Kept
 from ..ranges import above, at_least, between, check_range, check_ranges
 from ..types import Adapted, Array, Birth, Decision, Key, Metrics, Params, Plan, Rollout, Spec, Timestep, Trial
@@ -183,16 +184,13 @@ class RL2:
 
     @property
     def _optimizer(self) -> optax.GradientTransformation:
-        rate = self.learning_rate
-        if self.decay:
-            updates = self.decay * self.epochs * self.minibatches
-            rate = optax.linear_schedule(self.learning_rate, 0.0, updates)
-        return optax.chain(optax.clip_by_global_norm(self.gradient_clip), optax.adam(rate, eps=1e-5))
+        updates = self.decay * self.epochs * self.minibatches
+        return adam(self.learning_rate, self.gradient_clip, updates, eps=1e-5)
 
     def update(self, state: RL2State, trials: Trial, key: Key) -> tuple[RL2State, Metrics]:
         batch = self._prepare(state.params, trials)
         weight = self._entropy_weight(state.iteration)
-        improve = minibatches.descent(self._optimizer, lambda params, part: self.loss(params, part, weight))
+        improve = stepper(self._optimizer, jax.grad(lambda params, part: self.loss(params, part, weight), has_aux=True))
         (params, optimizer), metrics = minibatches.epochs(
             improve, (state.params, state.optimizer), batch, key, self.epochs, self.minibatches
         )

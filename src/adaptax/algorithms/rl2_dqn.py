@@ -30,6 +30,7 @@ from ..nets.network import Network
 from ..nets.trial_encoder import PastTrial, TrialEncoder, TrialMemory, time_first
 from ..ops import distributions, returns
 from ..ops.averaging import polyak
+from ..ops.descent import adam, step
 from ..ops.epsilon_greedy import annealed, epsilon_greedy
 from ..ops.observations import Kept
 from ..ops.temporal_difference import dueling, q_learning_target
@@ -204,10 +205,7 @@ class RL2DQN:
 
     @property
     def _optimizer(self) -> optax.GradientTransformation:
-        rate = self.learning_rate
-        if self.decay:
-            rate = optax.linear_schedule(self.learning_rate, 0.0, self.decay * self.gradient_steps)
-        return optax.chain(optax.clip_by_global_norm(self.gradient_clip), optax.adam(rate, eps=1e-5))
+        return adam(self.learning_rate, self.gradient_clip, self.decay * self.gradient_steps, eps=1e-5)
 
     def update(self, state: RL2DQNState, trials: Trial, key: Key) -> tuple[RL2DQNState, Metrics]:
         rollouts = jax.tree.map(lambda x: x[:, 0], trials.rollouts)  # the only round: [N, B, T]
@@ -228,9 +226,8 @@ class RL2DQN:
         """One step of θ, and of θ̄ after it, on `trials` [T, S, ...]."""
         values, target, optimizer = learned
         slope, metrics = jax.grad(self.loss, has_aux=True)(values, target, trials)
-        step, optimizer = self._optimizer.update(slope, optimizer, values)
-        stepped: Any = optax.apply_updates(values, step)
-        return (stepped, polyak(target, stepped, self.target_rate), optimizer), metrics
+        values, optimizer = step(self._optimizer, values, optimizer, slope)
+        return (values, polyak(target, values, self.target_rate), optimizer), metrics
 
     def loss(self, values: Values, target: Values, trials: PastTrial) -> tuple[Array, Metrics]:
         """The squared error on `trials` [T, S, ...], relative to the variance of its targets, and metrics."""

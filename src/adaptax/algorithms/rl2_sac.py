@@ -32,6 +32,7 @@ from ..nets.soft_actor_critic import SoftActorCritic, SoftActorCriticParams
 from ..nets.trial_encoder import PastTrial, TrialEncoder, TrialMemory, time_first
 from ..ops import returns, squashed
 from ..ops.averaging import polyak
+from ..ops.descent import adam, step
 from ..ops.temporal_difference import soft_target, temperature_loss
 from ..ranges import above, at_least, at_most, between, check_range, check_ranges
 from ..types import (
@@ -196,11 +197,8 @@ class RL2SAC:
     @property
     def _optimizers(self) -> tuple[optax.GradientTransformation, optax.GradientTransformation]:
         """Of the networks and of the temperature."""
-        rate = self.learning_rate
-        if self.decay:
-            rate = optax.linear_schedule(self.learning_rate, 0.0, self.decay * self.gradient_steps)
-        networks = optax.chain(optax.clip_by_global_norm(self.gradient_clip), optax.adam(rate, eps=1e-5))
-        return networks, optax.adam(self.temperature_learning_rate)
+        networks = adam(self.learning_rate, self.gradient_clip, self.decay * self.gradient_steps, eps=1e-5)
+        return networks, adam(self.temperature_learning_rate)
 
     def update(self, state: RL2SACState, trials: Trial, key: Key) -> tuple[RL2SACState, Metrics]:
         rollouts = jax.tree.map(lambda x: x[:, 0], trials.rollouts)  # the only round: [N, B, T]
@@ -219,15 +217,11 @@ class RL2SAC:
         params, target, optimizers = learned
         slope, metrics = jax.grad(self.loss, has_aux=True)(params, target, trials, key)
         # The temperature has an optimizer of its own: its slope has no part in the clipped norm of the others'.
-        pairs = (params[:2], slope[:2]), (params.log_temperature, slope.log_temperature)
-        stepped, carried = [], []
-        for method, optimizer, (held, downhill) in zip(self._optimizers, optimizers, pairs, strict=True):
-            step, optimizer = method.update(downhill, optimizer, held)
-            stepped.append(optax.apply_updates(held, step))
-            carried.append(optimizer)
-        (recurrence, actor_critic), log_temperature = stepped
+        (networks, temperature), (first, second) = self._optimizers, optimizers
+        (recurrence, actor_critic), first = step(networks, params[:2], first, slope[:2])
+        log_temperature, second = step(temperature, params.log_temperature, second, slope.log_temperature)
         target = polyak(target, Target(recurrence, actor_critic.critics), self.target_rate)
-        return (RL2SACParams(recurrence, actor_critic, log_temperature), target, tuple(carried)), metrics
+        return (RL2SACParams(recurrence, actor_critic, log_temperature), target, (first, second)), metrics
 
     def loss(self, params: RL2SACParams, target: Target, trials: PastTrial, key: Key) -> tuple[Array, Metrics]:
         """The terms of θ and of α on `trials` [T, S, ...], added up, and metrics."""

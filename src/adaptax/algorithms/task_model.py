@@ -34,8 +34,9 @@ from jax.flatten_util import ravel_pytree
 
 from ..nets.mlp import mlp
 from ..nets.network import Network
-from ..nets.policy import Policy, PolicyParams
-from ..ops import baseline, distributions, inner, policy_losses
+from ..nets.policy import Batch, Policy, PolicyParams
+from ..ops import distributions, inner, policy_losses
+from ..ops.descent import adam, descend
 from ..ops.returns import standardize, steps_since
 from ..ops.tasks import map_tasks, mean_gradient
 from ..ranges import above, at_least, between, check_ranges
@@ -74,24 +75,17 @@ class TaskModelState(NamedTuple):
     iteration: Array
 
 
-class Extras(NamedTuple):
-    log_probability: Array
+class Round(NamedTuple):
+    """One round as the losses see it."""
 
-
-class Batch(NamedTuple):
-    """One round as the losses see it: leaves [B, T, ...]."""
-
-    observation: Array
-    action: Array
-    log_probability: Array
-    advantage: Array
+    batch: Batch  # [B, T, ...]
     outcome: Array  # R(D) []
 
 
 class Lesson(NamedTuple):
     """What the outer loss sees of one task, or of all with a leading axis [N]."""
 
-    rounds: Batch  # leading axis [R]
+    rounds: Round  # leading axis [R]
     transitions: Array  # of the probing round [B, T, ...]
     reached: Array  # G []
 
@@ -183,9 +177,7 @@ class TaskModel:
     def act(
         self, params: TaskModelParams, adapted: Adapted, memory: Memory, timestep: Timestep, key: Key
     ) -> tuple[Decision, Memory]:
-        policy = self._policy.distribution(adapted.policy, self._policy.observe(timestep.observation))
-        action = policy.sample(key)
-        return Decision(action, Extras(policy.log_probability(action))), memory
+        return self._policy.decide(adapted.policy, timestep, key), memory
 
     def adapt(self, params: TaskModelParams, adapted: Adapted, rollout: Rollout, key: Key) -> Adapted:
         """After the first round the task model's start, after the others a gradient step."""
@@ -195,8 +187,8 @@ class TaskModel:
             return adapted._replace(policy=self.start_from(params, judgement.similarity), judgement=judgement)
 
         def stepped() -> Adapted:
-            batch = self._batch(rollout)
-            scales = self.scales(params, adapted.judgement, batch.outcome)
+            batch, outcome = self._round(rollout)
+            scales = self.scales(params, adapted.judgement, outcome)
             return adapted._replace(policy=self._step(adapted.policy, scales, batch), scales=scales)
 
         return jax.lax.cond(adapted.rounds == 0, probed, stepped)._replace(rounds=adapted.rounds + 1)
@@ -238,17 +230,14 @@ class TaskModel:
         step_sizes = tree.unflatten([jnp.full_like(p, self.step_size) * scales[i] for i, p in enumerate(leaves)])
         return inner.gradient_step(self.inner_loss, policy, step_sizes, batch)
 
-    def _batch(self, rollout: Rollout) -> Batch:
-        observation = self._policy.observe(rollout.timestep.observation)
-        advantage = baseline.advantages(rollout, observation, self.discount, self.trace)
+    def _round(self, rollout: Rollout) -> Round:
         reached = jnp.mean(jnp.sum(rollout.reward, axis=-1))
         outcome = jnp.sign(reached) * jnp.log1p(jnp.abs(reached))
-        stored = rollout.decision.extras.log_probability
-        return Batch(observation, rollout.decision.action, stored, advantage, outcome)
+        return Round(self._policy.batch(rollout, self.discount, self.trace), outcome)
 
     def inner_loss(self, policy: PolicyParams, batch: Batch) -> Array:
         """L(φ; D) = −mean(log π_φ(a|s) Â)."""
-        logs = self._policy.distribution(policy, batch.observation).log_probability(batch.action)
+        logs = self._policy.at(policy, batch).log_probability(batch.action)
         return policy_losses.log_probability_loss(logs, batch.advantage)
 
     # --- how meta-parameters learn from many tasks ---
@@ -266,28 +255,19 @@ class TaskModel:
 
     @property
     def _optimizer(self) -> optax.GradientTransformation:
-        rate = self.learning_rate
-        if self.decay:
-            rate = optax.linear_schedule(self.learning_rate, 0.0, self.decay * self.epochs)
-        return optax.chain(optax.clip_by_global_norm(self.gradient_clip), optax.adam(rate))
+        return adam(self.learning_rate, self.gradient_clip, self.decay * self.epochs)
 
     def update(self, state: TaskModelState, trials: Trial, key: Key) -> tuple[TaskModelState, Metrics]:
         lessons = self.lessons(trials)
-
-        def improve(carry: tuple[TaskModelParams, Any], _: None) -> tuple[tuple[TaskModelParams, Any], Metrics]:
-            params, optimizer = carry
-            slope, metrics = mean_gradient(self.loss, params, lessons)
-            step, optimizer = self._optimizer.update(slope, optimizer, params)
-            metrics = jax.tree.map(jnp.mean, metrics) | {"gradient_norm": optax.tree.norm(slope)}
-            stepped: Any = optax.apply_updates(params, step)
-            return (stepped, optimizer), metrics
-
-        (params, optimizer), metrics = jax.lax.scan(improve, (state.params, state.optimizer), length=self.epochs)
-        return TaskModelState(params, optimizer, state.iteration + 1), jax.tree.map(jnp.mean, metrics)
+        start = (state.params, state.optimizer)
+        (params, optimizer), metrics = descend(
+            self._optimizer, lambda params, _: mean_gradient(self.loss, params, lessons), start, steps=self.epochs
+        )
+        return TaskModelState(params, optimizer, state.iteration + 1), metrics
 
     def lessons(self, trials: Trial) -> Lesson:
         """What the loss needs of the trials [N, R, B, T], computed once for all epochs."""
-        rounds = map_tasks(lambda trial: jax.lax.map(self._batch, trial.rollouts), trials)
+        rounds = map_tasks(lambda trial: jax.lax.map(self._round, trial.rollouts), trials)
         transitions = map_tasks(lambda trial: self._transitions(jax.tree.map(lambda x: x[0], trial.rollouts)), trials)
         reached = jnp.mean(jnp.sum(trials.rollouts.reward[:, -1], axis=-1), axis=-1)
         return Lesson(rounds, transitions, standardize(reached))
@@ -298,14 +278,14 @@ class TaskModel:
         policy = self.start_from(params, judgement.similarity)
         losses, metrics = jnp.zeros((), jnp.float32), {}
         for index in range(1, self.inner_steps + 2):
-            batch = jax.tree.map(lambda x, i=index: x[i], lesson.rounds)
-            acted = self._policy.distribution(policy, batch.observation)
-            logs = acted.log_probability(batch.action)
-            losses += policy_losses.clipped_loss(logs, batch.log_probability, batch.advantage, self.clip)
+            batch, outcome = jax.tree.map(lambda x, i=index: x[i], lesson.rounds)
+            acted = self._policy.at(policy, batch)
+            logs, stored = acted.log_probability(batch.action), batch.extras.log_probability
+            losses += policy_losses.clipped_loss(logs, stored, batch.advantage, self.clip)
             metrics["entropy"] = jnp.mean(acted.entropy())
-            metrics["divergence"] = policy_losses.approximate_divergence(logs, batch.log_probability)
+            metrics["divergence"] = policy_losses.approximate_divergence(logs, stored)
             if index <= self.inner_steps:
-                policy = self._step(policy, self.scales(params, judgement, batch.outcome), batch)
+                policy = self._step(policy, self.scales(params, judgement, outcome), batch)
         error = jnp.square(judgement.difficulty - lesson.reached)
         loss = losses / (self.inner_steps + 1) + self.difficulty_weight * error
         return loss, {"loss": loss, "difficulty_error": error, **metrics}

@@ -36,6 +36,7 @@ from ..nets.actor_critic import ActorCritic, ActorCriticParams
 from ..nets.belief import Belief, BeliefMemory, BeliefParams, Story
 from ..nets.bonuses import Bonuses, BonusState
 from ..ops import distributions, minibatches, policy_losses, returns, running
+from ..ops.descent import adam, stepper
 from ..ops.distributions import DiagonalGaussian
 from ..ops.running import Moments
 from ..ranges import above, at_least, between, check_range, check_ranges
@@ -232,13 +233,9 @@ class VariBAD:
     @property
     def _optimizers(self) -> tuple[optax.GradientTransformation, optax.GradientTransformation]:
         """Of the model and of the heads."""
-
-        def rate(start: float, updates: int) -> Any:
-            return optax.linear_schedule(start, 0.0, self.decay * updates) if self.decay else start
-
-        clip = optax.clip_by_global_norm(self.gradient_clip)
-        heads = optax.adam(rate(self.learning_rate, self.epochs * self.minibatches), eps=1e-5)
-        return optax.adam(rate(self.model_learning_rate, self.model_updates)), optax.chain(clip, heads)
+        model = adam(self.model_learning_rate, updates=self.decay * self.model_updates)
+        passes = self.decay * self.epochs * self.minibatches
+        return model, adam(self.learning_rate, self.gradient_clip, passes, eps=1e-5)
 
     def update(self, state: VariBADState, trials: Trial, key: Key) -> tuple[VariBADState, Metrics]:
         policy_key, model_key = jax.random.split(key)
@@ -273,7 +270,9 @@ class VariBAD:
     ) -> tuple[ActorCriticParams, Any, Metrics]:
         """PPO on the stored beliefs."""
         weight = self.entropy * self._remaining(state.iteration, self.decay)
-        improve = minibatches.descent(self._optimizers[1], lambda heads, part: self.loss(heads, part, weight))
+        improve = stepper(
+            self._optimizers[1], jax.grad(lambda heads, part: self.loss(heads, part, weight), has_aux=True)
+        )
         carry = (state.params.heads, state.optimizers[1])
         batch = self._prepare(state.params, rollouts)
         (heads, optimizer), metrics = minibatches.epochs(improve, carry, batch, key, self.epochs, self.minibatches)
@@ -311,6 +310,7 @@ class VariBAD:
             chosen = buffers.sample(ring, chosen_key, self.model_batch)
             return self.belief_model.loss(model, chosen, self.prior_weight, latent_key)
 
-        improve, carry = minibatches.descent(self._optimizers[0], loss), (state.params.model, state.optimizers[0])
-        (model, optimizer), metrics = jax.lax.scan(improve, carry, jax.random.split(key, self.model_updates))
+        improve = stepper(self._optimizers[0], jax.grad(loss, has_aux=True))
+        carry, keys = (state.params.model, state.optimizers[0]), jax.random.split(key, self.model_updates)
+        (model, optimizer), metrics = jax.lax.scan(improve, carry, keys)
         return model, optimizer, jax.tree.map(jnp.mean, metrics)

@@ -25,6 +25,7 @@ import jax.numpy as jnp
 import optax
 
 from ..ops import returns, running
+from ..ops.descent import adam, step
 from ..ops.running import Moments
 from ..types import Array, Key, Metrics, Params
 from .belief import Belief, BeliefParams, Story
@@ -62,7 +63,7 @@ class Bonuses(NamedTuple):
 
     @property
     def _optimizer(self) -> optax.GradientTransformation:
-        return optax.adam(self.learning_rate)
+        return adam(self.learning_rate)
 
     @property
     def trials(self) -> int:
@@ -130,8 +131,8 @@ class Bonuses(NamedTuple):
         reached = reached.reshape(-1, reached.shape[-1])
         chosen = reached[jax.random.randint(key, (self.batch,), 0, reached.shape[0])]
         slope = jax.grad(lambda g: jnp.mean(self.novelty(state.prior, g, chosen)))(state.predictor)
-        step, optimizer = self._optimizer.update(slope, state.optimizer, state.predictor)
-        return state._replace(predictor=optax.apply_updates(state.predictor, step), optimizer=optimizer)
+        predictor, optimizer = step(self._optimizer, state.predictor, state.optimizer, slope)
+        return state._replace(predictor=predictor, optimizer=optimizer)
 
 
 def _hyperstates(stories: Story, after: Any) -> Array:

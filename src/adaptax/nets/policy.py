@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 
-from ..ops import distributions
-from ..types import Array, Key, Params, Spec
+from ..ops import baseline, distributions
+from ..ops.distributions import Distribution
+from ..types import Array, Decision, Key, Params, Rollout, Spec, Timestep
 from .mlp import mlp
 from .network import Network
 
@@ -17,6 +18,29 @@ class PolicyParams(NamedTuple):
     network: Params
     log_std: Array  # [D], whatever the observation; empty for discrete actions
     context: Array  # [C], read beside every observation; empty without one
+
+
+class Extras(NamedTuple):
+    """The distribution that an action was drawn from, and the action's log-probability in it."""
+
+    log_probability: Array
+    distribution: Distribution
+
+
+class Batch(NamedTuple):
+    """One round as losses see it: leaves [B, T, ...]."""
+
+    observation: Array
+    action: Array
+    extras: Any  # `Extras`, or an algorithm's own that hold these and more
+    advantage: Array
+
+
+class Seen(Protocol):
+    """What a policy reads, at any number of steps."""
+
+    @property
+    def observation(self) -> Array: ...
 
 
 class Policy(NamedTuple):
@@ -45,11 +69,28 @@ class Policy(NamedTuple):
         inputs = distributions.flat_size(self.spec.observation_space) + self.context
         return mlp((inputs, *self.hidden, distributions.outputs_needed(self.spec.action_space)), self.activation)
 
+    def decide(self, params: PolicyParams, timestep: Timestep, key: Key | None) -> Decision:
+        """An action drawn from π(· | s), and what it was drawn from; without a key the most likely one."""
+        policy = self.distribution(params, self.observe(timestep.observation))
+        action = policy.sample(key)
+        return Decision(action, Extras(policy.log_probability(action), policy))
+
+    def batch(self, rollout: Rollout, discount: float, trace: float) -> Batch:
+        """What this policy's losses see of a round, with standardised advantages over the linear feature baseline that
+        is fitted on it."""
+        observation = self.observe(rollout.timestep.observation)
+        advantage = baseline.advantages(rollout, observation, discount, trace)
+        return Batch(observation, rollout.decision.action, rollout.decision.extras, advantage)
+
+    def at(self, params: PolicyParams, seen: Seen) -> Distribution:
+        """π(· | s) at every step of a batch, whatever its leading axes."""
+        return self.distribution(params, seen.observation)
+
     def observe(self, observation: Array) -> Array:
         """The observation as a flat vector [..., O]."""
         return distributions.flatten(self.spec.observation_space, observation)
 
-    def distribution(self, params: PolicyParams, observation: Array) -> distributions.Distribution:
+    def distribution(self, params: PolicyParams, observation: Array) -> Distribution:
         """π(· | s) for flat observations [..., O]."""
         if self.context:
             context = jnp.broadcast_to(params.context, (*observation.shape[:-1], self.context))

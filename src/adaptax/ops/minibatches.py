@@ -5,7 +5,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from ..types import Array, Key
 
@@ -13,21 +12,6 @@ from ..types import Array, Key
 def time_first(x: Array) -> Array:
     """All streams of all tasks side by side: [N, B, T, ...] -> [T, N·B, ...]."""
     return jnp.moveaxis(x, 2, 0).reshape(x.shape[2], -1, *x.shape[3:])
-
-
-def descent(
-    optimizer: optax.GradientTransformation, loss: Callable[[Any, Any], tuple[Any, Any]]
-) -> Callable[[tuple[Any, Any], Any], tuple[tuple[Any, Any], Any]]:
-    """One step of `optimizer`: ((params, its state), part) -> ((params, its state), metrics), down the slope of
-    `loss(params, part) -> (value, metrics)`."""
-
-    def improve(carry: tuple[Any, Any], part: Any) -> tuple[tuple[Any, Any], Any]:
-        params, state = carry
-        slope, metrics = jax.grad(loss, has_aux=True)(params, part)
-        step, state = optimizer.update(slope, state, params)
-        return (optax.apply_updates(params, step), state), metrics
-
-    return improve
 
 
 def epochs(
