@@ -22,6 +22,7 @@ from adaptax.run import checkpoint
 from adaptax.run.collect import collect, streams_of
 from adaptax.run.iterate import Progress, begin, many, meta_iteration
 from adaptax.run.shard import mesh_of
+from adaptax.run.source import living
 from adaptax.run.train import Settings, root_keys, train
 from adaptax.tasks import TaskSet
 from adaptax.types import Algorithm, Benchmark, Birth, Trial
@@ -148,7 +149,7 @@ def collector(algorithm: Algorithm, benchmark: Benchmark) -> Callable[..., Any]:
     streams = streams_of(benchmark.environment)
 
     def run(progress: Progress, key: Any) -> Trial:
-        params, lives = progress.state.params, progress.lives
+        params, lives = progress.state.params, progress.carried
         return collect(algorithm, streams, benchmark.train, algorithm.plan, params, lives, key)[0]
 
     return jax.jit(run)
@@ -157,9 +158,9 @@ def collector(algorithm: Algorithm, benchmark: Benchmark) -> Callable[..., Any]:
 @cache
 def case(name: str, on: str) -> Case:
     algorithm, benchmark = make(name, on)
-    progress = jax.jit(lambda root: begin(algorithm, benchmark, root))(root_keys(0, 1))
+    progress = jax.jit(lambda root: begin(algorithm, living(algorithm, benchmark), root))(root_keys(0, 1))
     if name in BEFORE:
-        iterate = many(meta_iteration(algorithm, benchmark), BEFORE[name])
+        iterate = many(meta_iteration(algorithm, living(algorithm, benchmark)), BEFORE[name])
         progress, _ = jax.jit(iterate)(progress, root_keys(0, 1), np.int32(BEFORE[name]))
     trials = collector(algorithm, benchmark)(progress, jax.random.key(1))
     return Case(algorithm, benchmark, progress, trials)
@@ -294,7 +295,7 @@ def test_one_device_is_two_devices(name: str) -> None:
     results = []
     for devices in (1, 2):
         with mesh_of(devices, algorithm.plan.tasks):
-            iterate = jax.jit(meta_iteration(algorithm, benchmark))
+            iterate = jax.jit(meta_iteration(algorithm, living(algorithm, benchmark)))
             after, metrics = iterate(progress, root_keys(0, 1))
             results.append(jax.device_get((after.state.params, metrics)))
     assert_close(results[0], results[1], 1e-5, 1e-6)
@@ -302,8 +303,8 @@ def test_one_device_is_two_devices(name: str) -> None:
 
 def restored(directory: Path, algorithm: Algorithm, benchmark: Benchmark, seeds: int) -> Progress:
     roots = root_keys(0, seeds)
-    start = (lambda root: begin(algorithm, benchmark, root)) if seeds == 1 else None
-    start = start or jax.vmap(lambda root: begin(algorithm, benchmark, root))
+    start = (lambda root: begin(algorithm, living(algorithm, benchmark), root)) if seeds == 1 else None
+    start = start or jax.vmap(lambda root: begin(algorithm, living(algorithm, benchmark), root))
     return checkpoint.restore(directory / "checkpoints", jax.eval_shape(start, roots))[0]
 
 

@@ -27,6 +27,7 @@ from adaptax.run import checkpoint
 from adaptax.run.evaluate import Protocol, evaluate
 from adaptax.run.iterate import begin
 from adaptax.run.record import Record, record
+from adaptax.run.source import living
 from adaptax.run.train import Settings, root_keys
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -115,7 +116,7 @@ def navigation(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def begun(run: Path, benchmark: str, settings: dict[str, Any]) -> Path:
     on = runs.name_benchmark(benchmark, settings)
     algorithm = runs.name_algorithm("rl2", on, {"hidden": 4, "tasks": 4})
-    progress = jax.jit(lambda root: begin(algorithm, on.value, root))(root_keys(0, 1))
+    progress = jax.jit(lambda root: begin(algorithm, living(algorithm, on.value), root))(root_keys(0, 1))
     checkpoint.save(run / "checkpoints", progress, iteration=0, details={})
     runs.write_config(run, runs.make_config(algorithm, "rl2", on, Settings(1)))
     return run

@@ -12,6 +12,7 @@ from probes import AFTER_A_ROUND, PROBES, Probe, finite
 from adaptax.names import registry
 from adaptax.run.evaluate import evaluate, protocol_of
 from adaptax.run.iterate import begin, many, meta_iteration
+from adaptax.run.source import living
 from adaptax.run.train import root_keys
 from adaptax.types import Algorithm
 
@@ -119,8 +120,8 @@ def check(name: str, which: str, varied: dict[str, Any]) -> None:
         probe = finite(probe)
     algorithm = registry.make_algorithm(name, None, probe.benchmark.spec, {**hyperparameters, **varied})
     root = root_keys(0, 1)
-    progress = jax.jit(lambda root: begin(algorithm, probe.benchmark, root))(root)
-    run = jax.jit(many(meta_iteration(algorithm, probe.benchmark), iterations))
+    progress = jax.jit(lambda root: begin(algorithm, living(algorithm, probe.benchmark), root))(root)
+    run = jax.jit(many(meta_iteration(algorithm, living(algorithm, probe.benchmark)), iterations))
     progress, metrics = run(progress, root, np.int32(iterations))
     before, after = float(metrics["return"][0]), score(algorithm, probe, progress.state.params)
     optimum = probe.optimum if algorithm.plan.rounds == 1 else AFTER_A_ROUND.get(which, probe.optimum)

@@ -18,6 +18,7 @@ from .run import checkpoint
 from .run import evaluate as evaluator
 from .run.evaluate import Evaluation
 from .run.iterate import begin
+from .run.source import living
 from .run.train import Settings, root_keys
 from .tasks import TaskSet
 from .types import Algorithm, Benchmark, UserError
@@ -85,12 +86,13 @@ def load(
     if not 0 <= seed < config.seeds:
         raise UserError(f"seed is {seed}, but {directory} has the seeds 0 to {config.seeds - 1}")
     algorithm, benchmark = restore(directory, config, algorithm, benchmark)
+    source = living(algorithm, benchmark)
     template = jax.eval_shape(
-        jax.vmap(lambda root: begin(algorithm, benchmark, root)),
+        jax.vmap(lambda root: begin(algorithm, source, root)),
         jax.numpy.stack([root_keys(0, 1)] * config.seeds),
     )
     if config.seeds == 1:
-        template = jax.eval_shape(lambda root: begin(algorithm, benchmark, root), root_keys(0, 1))
+        template = jax.eval_shape(lambda root: begin(algorithm, source, root), root_keys(0, 1))
     progress, iteration, _ = checkpoint.restore(Path(directory) / "checkpoints", template)
     params = progress.state.params
     every = jax.tree.map(lambda x: x[None], params) if config.seeds == 1 else params

@@ -131,7 +131,7 @@ class Trial(NamedTuple):
 
     `keys` [R] are those given to `adapt`; `birth_key` and `birth` what was given to `begin`, so that an update can
     replay them. `start` is what the agent was when this window of its life began and `age` how many rounds it had then
-    lived.
+    lived. `sound` [R]: whether there was no NaN in what the agent was in that round.
     """
 
     rollouts: Rollout  # leading axis [R]
@@ -140,6 +140,7 @@ class Trial(NamedTuple):
     birth: Birth
     start: Adapted
     age: Array  # int32 []
+    sound: Array
 
 
 class Plan(NamedTuple):
@@ -230,9 +231,9 @@ class Streams(Protocol):
 
     def step_streams(self, tasks: Task, states: EnvState, actions: Array, keys: Key) -> tuple[EnvState, Outcome]: ...
 
-    def failed(self, after: Array) -> Array:
+    def failed(self, after: Array) -> Array | None:
         """Inside a program, once `after` is known: whether the host failed in something that it was asked so far
-        (then it returned zeros)."""
+        (then it returned zeros). None: there is nothing that could fail."""
         ...
 
     def failure(self) -> UserError | None:

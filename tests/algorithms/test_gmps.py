@@ -17,6 +17,7 @@ from adaptax.names import registry
 from adaptax.names.config import make_config, name_benchmark, run, write_config
 from adaptax.run.collect import collect, streams_of
 from adaptax.run.iterate import begin, many, meta_iteration
+from adaptax.run.source import living
 from adaptax.run.train import Settings, root_keys, train
 from adaptax.tasks import TaskSet
 from adaptax.types import Birth, UserError
@@ -41,14 +42,14 @@ def programs() -> tuple[Any, Any, Any]:
     def gather(params: Any) -> Any:
         return collect(algorithm, streams, ON.train, plan, params, None, jax.random.key(1))[0]
 
-    return algorithm, jax.jit(many(meta_iteration(algorithm, ON), 3)), jax.jit(gather)
+    return algorithm, jax.jit(many(meta_iteration(algorithm, living(algorithm, ON)), 3)), jax.jit(gather)
 
 
 @cache
 def after(iterations: int) -> tuple[Any, Any, Any]:
     """The algorithm, its state after some iterations (the first two are those of the experts), and trials of it."""
     algorithm, run, gather = programs()
-    progress = jax.jit(lambda root: begin(algorithm, ON, root))(root_keys(0, 1))
+    progress = jax.jit(lambda root: begin(algorithm, living(algorithm, ON), root))(root_keys(0, 1))
     progress, _ = run(progress, root_keys(0, 1), np.int32(iterations))
     return algorithm, progress.state, gather(progress.state.params)
 
@@ -195,8 +196,10 @@ def test_imitation_learns_what_an_expert_does() -> None:
     one = ON._replace(train=TaskSet(jax.tree.map(lambda x: x[:1], ON.train.tasks)))
     fields = {"expert_iterations": 20, "expert_learning_rate": 1e-2, "learning_rate": 5e-3, "streams": 10}
     algorithm = registry.make_algorithm("gmps", None, one.spec, {**SMALL, **fields, "capacity": 500, "hidden": (16,)})
-    progress = jax.jit(lambda root: begin(algorithm, one, root))(root_keys(0, 1))
-    progress, metrics = jax.jit(many(meta_iteration(algorithm, one), 60))(progress, root_keys(0, 1), np.int32(60))
+    progress = jax.jit(lambda root: begin(algorithm, living(algorithm, one), root))(root_keys(0, 1))
+    progress, metrics = jax.jit(many(meta_iteration(algorithm, living(algorithm, one)), 60))(
+        progress, root_keys(0, 1), np.int32(60)
+    )
     expert, learned = metrics["return"][19], metrics["return/round_1"]
     assert expert > metrics["return"][0] + 0.3
     assert metrics["loss"][59] < metrics["loss"][20] - 0.5

@@ -17,6 +17,7 @@ from adaptax.names import registry
 from adaptax.ops.epsilon_greedy import annealed
 from adaptax.run.evaluate import Protocol, evaluate
 from adaptax.run.iterate import begin, many, meta_iteration
+from adaptax.run.source import living
 from adaptax.run.train import root_keys
 from adaptax.tasks import TaskSet
 from adaptax.types import Birth, UserError
@@ -315,8 +316,8 @@ def test_fine_tuning_finds_the_side_of_the_goal(name: str) -> None:
     fields |= {"discount": 0.8, "learning_rate": 3e-3, "target_rate": 0.05, "fine_tuning_steps": 100}
     fields |= {"initial_temperature": 0.1} if name == "multitask-sac" else {}
     algorithm = registry.make_algorithm(name, None, benchmark.spec, fields)
-    progress = jax.jit(lambda root: begin(algorithm, benchmark, root))(root_keys(0, 1))
-    run = jax.jit(many(meta_iteration(algorithm, benchmark), 30))
+    progress = jax.jit(lambda root: begin(algorithm, living(algorithm, benchmark), root))(root_keys(0, 1))
+    run = jax.jit(many(meta_iteration(algorithm, living(algorithm, benchmark)), 30))
     progress, _ = run(progress, root_keys(0, 1), np.int32(30))
     protocol = Protocol(tasks=10, rounds=6, streams=4)
     by_round = evaluate(algorithm, benchmark, sides, progress.state.params, protocol).returns.mean(axis=(0, 2, 3))

@@ -18,6 +18,7 @@ from adaptax.names import registry
 from adaptax.run.collect import collect, streams_of
 from adaptax.run.evaluate import Protocol, evaluate
 from adaptax.run.iterate import begin, many, meta_iteration
+from adaptax.run.source import living
 from adaptax.run.train import root_keys
 from adaptax.tasks import TaskSet
 from adaptax.types import Birth, UserError, judged_birth
@@ -317,8 +318,8 @@ def test_two_goals_are_told_apart() -> None:
     fields |= {"encoder_hidden": (16,), "gradient_steps": 50, "meta_batch": 8, "batch": 32, "context": 20}
     fields |= {"capacity": 400, "discount": 0.9, "reward_scale": 20.0, "learning_rate": 3e-3, "target_rate": 0.02}
     algorithm = registry.make_algorithm("pearl", None, benchmark.spec, fields)
-    progress = jax.jit(lambda root: begin(algorithm, benchmark, root))(root_keys(0, 1))
-    run = jax.jit(many(meta_iteration(algorithm, benchmark), 40))
+    progress = jax.jit(lambda root: begin(algorithm, living(algorithm, benchmark), root))(root_keys(0, 1))
+    run = jax.jit(many(meta_iteration(algorithm, living(algorithm, benchmark)), 40))
     progress, _ = run(progress, root_keys(0, 1), np.int32(40))
     found = evaluate(algorithm, benchmark, sides, progress.state.params, Protocol(tasks=20, rounds=6)).returns
     # Straight to the goals −(.4 + .3 + .2 + .1 + 0) = −1 and −(.9 + .8 + .7 + .6 + .5) = −3.5; staying −2.5 and −5, and

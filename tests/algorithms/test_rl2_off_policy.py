@@ -17,6 +17,7 @@ from adaptax.names import registry
 from adaptax.nets.trial_encoder import PastTrial, time_first
 from adaptax.run.evaluate import Protocol, evaluate
 from adaptax.run.iterate import begin, many, meta_iteration
+from adaptax.run.source import living
 from adaptax.run.train import root_keys
 from adaptax.tasks import TaskDistribution
 from adaptax.types import Benchmark, Birth, Outcome, Spec, UserError, judged_birth
@@ -277,8 +278,10 @@ def test_soft_actor_critic_learns_to_try_and_to_remember() -> None:
     fields = {"tasks": 16, "hidden": 16, "head_hidden": (32,), "batch": 64, "learning_rate": 3e-3, "discount": 1.0}
     algorithm = registry.make_algorithm("rl2-sac", None, on.spec, {**fields, "capacity": 2000, "gradient_steps": 10})
     root = root_keys(0, 1)
-    progress = jax.jit(lambda root: begin(algorithm, on, root))(root)
-    progress, metrics = jax.jit(many(meta_iteration(algorithm, on), 100))(progress, root, np.int32(100))
+    progress = jax.jit(lambda root: begin(algorithm, living(algorithm, on), root))(root)
+    progress, metrics = jax.jit(many(meta_iteration(algorithm, living(algorithm, on)), 100))(
+        progress, root, np.int32(100)
+    )
     returns = evaluate(algorithm, on, on.test, progress.state.params, Protocol(400, episodes=4)).returns[:, 0, 0]
     print(metrics["return"][0], returns.mean(axis=0))
     assert abs(metrics["return"][0]) < 1.0

@@ -17,6 +17,7 @@ from adaptax.run import checkpoint
 from adaptax.run.collect import Life, collect, streams_of
 from adaptax.run.hoist import scan_hoisted
 from adaptax.run.iterate import Progress, begin, meta_iteration
+from adaptax.run.source import living
 from adaptax.run.train import Settings, root_keys, train
 from adaptax.tasks import TaskDistribution, TaskSet
 from adaptax.types import Benchmark, Decision, Outcome, Plan, Spec, Trial, UserError
@@ -296,8 +297,8 @@ def test_lives_go_on_and_are_renewed_on_fresh_tasks(restart: bool) -> None:
     """Windows of two rounds, lives of three windows, six tasks whose ages are staggered."""
     plan = Plan(tasks=6, rounds=2, streams=2, steps=5, lifetime=6, restart=restart)
     agent = Counting(plan)
-    progress = jax.jit(lambda root: begin(agent, BENCHMARK, root))(root_keys(0, 1))
-    lives = progress.lives
+    progress = jax.jit(lambda root: begin(agent, living(agent, BENCHMARK), root))(root_keys(0, 1))
+    lives = progress.carried
     assert lives is not None
     ages = np.array([0, 2, 4, 0, 2, 4])
     np.testing.assert_array_equal(lives.age, ages)
@@ -349,13 +350,13 @@ def test_a_resumed_run_with_lives_equals_an_uninterrupted_one(tmp_path: Path, li
     go("pieces", 3)
     go("pieces", 4, resume=True)
     go("pieces", 7, resume=True)
-    template = jax.eval_shape(lambda root: begin(agent, BENCHMARK, root), root_keys(0, 1))
+    template = jax.eval_shape(lambda root: begin(agent, living(agent, BENCHMARK), root), root_keys(0, 1))
     whole, pieces = (checkpoint.restore(tmp_path / n / "checkpoints", template)[0] for n in ("whole", "pieces"))
-    assert (whole.lives is None) == (lifetime == 2) and int(whole.state.iteration) == 7
+    assert (whole.carried is None) == (lifetime == 2) and int(whole.state.iteration) == 7
     assert_same_progress(whole, pieces)
     # And both equal seven meta-iterations one at a time: the loop adds nothing.
-    iterate = jax.jit(meta_iteration(agent, BENCHMARK))
-    progress = begin(agent, BENCHMARK, root_keys(3, 1))
+    iterate = jax.jit(meta_iteration(agent, living(agent, BENCHMARK)))
+    progress = begin(agent, living(agent, BENCHMARK), root_keys(3, 1))
     for _ in range(7):
         progress, _ = iterate(progress, root_keys(3, 1))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), progress.state, whole.state)

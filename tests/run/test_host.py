@@ -20,6 +20,7 @@ from adaptax.run import checkpoint
 from adaptax.run.collect import collect, streams_of
 from adaptax.run.evaluate import Protocol, evaluate
 from adaptax.run.iterate import begin
+from adaptax.run.source import living
 from adaptax.run.train import Settings, root_keys, train
 from adaptax.types import Benchmark, Decision, Plan, UserError
 
@@ -138,14 +139,14 @@ def test_rl2_trains_on_the_host_and_resumes(tmp_path: Path) -> None:
     go("whole", 6)
     go("pieces", 3)
     go("pieces", 6, resume=True)
-    template = jax.eval_shape(lambda root: begin(algorithm, on, root), root_keys(1, 1))
+    template = jax.eval_shape(lambda root: begin(algorithm, living(algorithm, on), root), root_keys(1, 1))
     whole, pieces = (checkpoint.restore(tmp_path / n / "checkpoints", template)[0] for n in ("whole", "pieces"))
     assert int(whole.state.iteration) == 6
     jax.tree.map(np.testing.assert_array_equal, whole, pieces)
     rows = [(tmp_path / n / "metrics.jsonl").read_text().splitlines() for n in ("whole", "pieces")]
     returns = [[json.loads(row)["return"] for row in each] for each in rows]
     assert len(returns[0]) == 6 and returns[0] == returns[1]
-    fresh = begin(algorithm, on, root_keys(1, 1)).state.params
+    fresh = begin(algorithm, living(algorithm, on), root_keys(1, 1)).state.params
     assert np.abs(whole.state.params.heads - fresh.heads).max() > 1e-4
 
 

@@ -30,6 +30,7 @@ from adaptax.cli import main
 from adaptax.names import config as runs
 from adaptax.run import checkpoint
 from adaptax.run.iterate import begin
+from adaptax.run.source import living
 from adaptax.run.train import Settings, root_keys, train
 from adaptax.run.workers.processes import Processes, in_worker
 from adaptax.run.workers.slices import Collected, Ended, Failed, Worker, gather, pack, slice_collector
@@ -240,7 +241,7 @@ def finish(folder: Path, out: Path, iterations: int, **settings: Any) -> tuple[A
     algorithm = learner(on)
     chosen = Settings(iterations, seed=1, log_every=1, workers=COUNT, quiet=True)
     train(algorithm, on, replace(chosen, **settings), out, resume=out.exists(), make=partial(make, folder))
-    template = jax.eval_shape(lambda root: begin(algorithm, on, root), root_keys(1, 1))
+    template = jax.eval_shape(lambda root: begin(algorithm, living(algorithm, on), root), root_keys(1, 1))
     rows = [json.loads(row) for row in (out / "metrics.jsonl").read_text().splitlines()]
     timed = ("seconds", "steps_per_second")
     kept = [{name: value for name, value in row.items() if name not in timed} for row in rows]

@@ -4,7 +4,6 @@ beside the floor that the machine's own matrix-product rate sets."""
 import statistics
 import time
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import jax
@@ -14,9 +13,9 @@ import numpy as np
 
 from ..ranges import check_range
 from ..types import Algorithm, Benchmark
-from .collect import collect, streams_of
-from .iterate import Progress, begin, meta_iteration
+from .iterate import begin, meta_iteration
 from .shard import mesh_of, spread
+from .source import living
 
 RATE_SHAPE = (40_000, 100, 100)  # a round's activations times a layer: what the published networks multiply
 
@@ -34,17 +33,16 @@ def bench(algorithm: Algorithm, benchmark: Benchmark, repetitions: int = 9, devi
 
 
 def _bench(algorithm: Algorithm, benchmark: Benchmark, repetitions: int, devices: int) -> dict[str, float]:
-    root = jax.random.key(0)
-    iterate = meta_iteration(algorithm, benchmark)
-    progress = jax.jit(lambda root: begin(algorithm, benchmark, root))(root)
+    root, source = jax.random.key(0), living(algorithm, benchmark)
+    iterate = meta_iteration(algorithm, source)
+    progress = jax.jit(lambda root: begin(algorithm, source, root))(root)
     products = count_products(jax.make_jaxpr(iterate)(progress, root).jaxpr)
     before = product_rate()
     whole = jax.jit(iterate)
     began = time.perf_counter()
     jax.block_until_ready(whole(progress, root))
     first = time.perf_counter() - began
-    streams = streams_of(benchmark.environment)
-    gather = jax.jit(partial(_gather, algorithm, streams, benchmark))
+    gather = jax.jit(lambda progress, key: source.draw(progress.state.params, progress.carried, key).experience)
     update = jax.jit(algorithm.update)
     trials = gather(progress, root)
     seconds = {
@@ -52,7 +50,7 @@ def _bench(algorithm: Algorithm, benchmark: Benchmark, repetitions: int, devices
         "collection": _median(lambda: gather(progress, root), repetitions),
         "update": _median(lambda: update(progress.state, trials, root), repetitions),
     }
-    if failure := streams.failure():
+    if failure := source.failure():
         raise failure
     rate = (before + product_rate()) / 2
     steps = algorithm.plan.environment_steps
@@ -69,11 +67,6 @@ def _bench(algorithm: Algorithm, benchmark: Benchmark, repetitions: int, devices
         "floor_steps_per_second": steps / floor,
         "times_floor": seconds["iteration"] / floor,
     }
-
-
-def _gather(algorithm: Algorithm, streams: Any, benchmark: Benchmark, progress: Progress, key: Any) -> Any:
-    params = progress.state.params
-    return collect(algorithm, streams, benchmark.train, algorithm.plan, params, progress.lives, key)[0]
 
 
 def _median(call: Callable[[], Any], repetitions: int) -> float:

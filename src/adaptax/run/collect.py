@@ -78,8 +78,8 @@ class Batched(NamedTuple):
     def step_streams(self, tasks: Task, states: EnvState, actions: Array, keys: Key) -> tuple[EnvState, Outcome]:
         return _over_streams(self.environment.step)(tasks, states, actions, keys)
 
-    def failed(self, after: Array) -> Array:
-        return jnp.zeros((), bool)
+    def failed(self, after: Array) -> None:
+        return None
 
     def failure(self) -> None:
         return None
@@ -184,35 +184,50 @@ def collect(
     """One window of R rounds on each of N tasks: the trials [N, R, B, T], the lives that go on, and the tasks.
 
     `lives` is None when every lifetime fits in one window (`plan.lifetime == plan.rounds`); then nothing is
-    carried. Otherwise lives that have ended are begun again on fresh tasks first.
+    carried. Otherwise lives that have ended, or diverged, are begun again on fresh tasks first.
     """
     birth_key, rounds_key = life_keys(key)
-    lasting = plan.lifetime > plan.rounds
     if lives is None:
         lives = begin_lives(agent, streams, tasks, plan, params, birth_key, judged=judged)
     else:
         lives = renew_lives(agent, streams, tasks, plan, params, lives, birth_key)
+    trials, after = live_on(agent, streams, plan, params, lives, rounds_key)
+    return trials, after if plan.lifetime > plan.rounds else None, lives.task
+
+
+def live_on(agent: Agent, streams: Streams, plan: Plan, params: Params, lives: Life, key: Key) -> tuple[Trial, Life]:
+    """R more rounds of N lives: the trials [N, R, B, T], and the lives after them."""
+    lasting = plan.lifetime > plan.rounds
     start = lives.adapted
 
     def live(carry: tuple[Adapted, Stream], key: Key, goes_on: bool = True):
         adapted, stream = carry
         keys = round_keys(key, plan)
+        sound = without_nan(adapted, plan.tasks)
         stream, rollout = collect_round(agent, streams, plan, params, lives.task, adapted, stream, keys)
         if goes_on:
             adapted = adapt_each(agent, params, adapted, rollout, keys.adapt)
-        return (adapted, stream), (rollout, keys.adapt)
+        return (adapted, stream), (rollout, keys.adapt, sound)
 
-    of_rounds = jax.random.split(rounds_key, plan.rounds)
+    of_rounds = jax.random.split(key, plan.rounds)
     carry, earlier = jax.lax.scan(live, (start, lives.stream), of_rounds[:-1])
     (adapted, stream), last = live(carry, of_rounds[-1], goes_on=lasting)
     if plan.rounds == 1:
-        rollouts, keys = jax.tree.map(lambda x: x[:, None], last)
+        rollouts, keys, sound = jax.tree.map(lambda x: x[:, None], last)
     else:  # [R − 1, N, …] and [N, …] -> [N, R, …]
         join = lambda xs, x: jnp.concatenate([jnp.moveaxis(xs, 0, 1), x[:, None]], axis=1)  # noqa: E731
-        rollouts, keys = jax.tree.map(join, earlier, last)
-    trials = Trial(rollouts, keys, lives.birth_key, lives.birth, start, lives.age)
-    after = Life(lives.task, lives.birth, lives.birth_key, adapted, stream, lives.age + plan.rounds)
-    return trials, after if lasting else None, lives.task
+        rollouts, keys, sound = jax.tree.map(join, earlier, last)
+    trials = Trial(rollouts, keys, lives.birth_key, lives.birth, start, lives.age, sound)
+    return trials, Life(lives.task, lives.birth, lives.birth_key, adapted, stream, lives.age + plan.rounds)
+
+
+def without_nan(tree: Any, count: int) -> Array:
+    """Whether there is no NaN in the leaves [N, …]: bool [N]."""
+    sound = jnp.ones((count,), bool)
+    for leaf in jax.tree.leaves(tree):
+        if jnp.issubdtype(leaf.dtype, jnp.inexact):
+            sound &= ~jnp.any(jnp.isnan(leaf), axis=tuple(range(1, leaf.ndim)))
+    return sound
 
 
 def collect_round(

@@ -14,7 +14,7 @@ import numpy as np
 from ..ranges import check_range
 from ..types import UNSEEN, Agent, Algorithm, Array, Benchmark, Key, Plan, Rollout, Spec, Task, Tasks, UserError
 from .collect import collect, streams_of
-from .iterate import episode_sums, episodes_per_round
+from .episodes import episode_sums, episodes_per_round
 from .room import check_lives
 
 CHUNK_STEPS = 4_000_000  # environment steps collected at once: bounds memory
@@ -78,7 +78,7 @@ class Protocol:
 
 def protocol_of(plan: Plan, benchmark: Benchmark, tasks: int) -> Protocol:
     """A lifetime as long, and rounds as large, as in training."""
-    episodes = episodes_per_round(plan, benchmark.spec)
+    episodes = episodes_per_round(plan, benchmark.spec.horizon)
     return Protocol(tasks, plan.lifetime, plan.streams, episodes)
 
 

@@ -75,7 +75,7 @@ def _live(
     plan = protocol.plan(benchmark.spec.horizon)._replace(tasks=1)
     streams = streams_of(benchmark.environment)
     who, where = (Unaware(agent), Watched(streams)) if states else (agent, streams)
-    trials, _, _ = collect(who, where, Given(tasks), plan, params, None, key)
+    trials, _, _ = collect(who, where, Given(tasks), plan, params, None, key, judged=True)
     rollouts: Rollout = jax.tree.map(lambda x: x[0], trials.rollouts)
     believed = getattr(agent, "believed", None)
     beliefs = None if believed is None else believed(params, rollouts.decision.extras, jax.random.fold_in(key, 0))
@@ -103,7 +103,7 @@ class Watched(NamedTuple):
         state, outcome = self.streams.step_streams(tasks, states, actions, keys)
         return state, outcome._replace(observation=Scene(outcome.observation, state))
 
-    def failed(self, after: Array) -> Array:
+    def failed(self, after: Array) -> Array | None:
         return self.streams.failed(after)
 
     def failure(self) -> UserError | None:

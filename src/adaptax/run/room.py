@@ -20,7 +20,7 @@ def check_training(algorithm: Algorithm, progress: Any, seeds: int) -> None:
     """
     kept = seeds * size_of(progress)
     lives = (
-        0 if progress.lives is not None else seeds * _of_lives(algorithm, progress.state.params, algorithm.plan.tasks)
+        0 if progress.carried is not None else seeds * _of_lives(algorithm, progress.state.params, algorithm.plan.tasks)
     )
     present = memory()
     if 2 * kept + lives > present:

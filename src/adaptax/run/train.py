@@ -26,9 +26,10 @@ from .iterate import Progress, begin, many, meta_iteration
 from .log import RunLog
 from .room import check_training
 from .shard import mesh_of
+from .source import Source, living
 from .workers.actors import Actors, import_ray
 from .workers.processes import Processes
-from .workers.slices import Make, Sliced, Workers, pack
+from .workers.slices import Make, Sliced, pack
 
 ROWS = 200  # rows in metrics.jsonl of a run whose `log_every` is left open
 PIECE_SECONDS = 1.0  # how long Ctrl-C and the progress bar wait at most, once the speed is known
@@ -96,8 +97,22 @@ def train(
     algorithm and the benchmark again in every worker (default: they get copies of these)."""
     check(algorithm, benchmark, settings)
     make = make or partial(_pair, algorithm, benchmark)
-    with mesh_of(settings.devices, algorithm.plan.tasks), _workers(settings, make) as workers:
-        return _train(algorithm, benchmark, settings, workers, directory, resume)
+    log: RunLog | None = None
+
+    def say(text: str) -> None:
+        assert log is not None
+        log.say(text)
+
+    with mesh_of(settings.devices, algorithm.plan.tasks), _source(algorithm, benchmark, settings, make, say) as source:
+        progress, done = _start(algorithm, source, settings, directory / "checkpoints", resume)
+        log = RunLog(
+            directory,
+            iterations=settings.iterations,
+            resumed_at=done if resume else None,
+            environment_steps=done * algorithm.plan.environment_steps,
+            quiet=settings.quiet,
+        )
+        return _train(algorithm, source, settings, progress, done, log, directory / "checkpoints")
 
 
 def _pair(algorithm: Algorithm, benchmark: Benchmark) -> tuple[Algorithm, Benchmark]:
@@ -105,17 +120,19 @@ def _pair(algorithm: Algorithm, benchmark: Benchmark) -> tuple[Algorithm, Benchm
 
 
 @contextmanager
-def _workers(settings: Settings, make: Make) -> Iterator[Workers | None]:
-    """The workers that collect; None: there are none."""
+def _source(
+    algorithm: Algorithm, benchmark: Benchmark, settings: Settings, make: Make, say: Callable[[str], None]
+) -> Iterator[Source]:
+    """Where the experience comes from: lives that are lived here, or slices that workers collect."""
     if not settings.workers:
-        yield None
+        yield living(algorithm, benchmark)
         return
     packed = pack(make, settings.workers)
-    begun = Actors(settings.ray, packed, settings.workers) if settings.ray else Processes(packed, settings.workers)
+    workers = Actors(settings.ray, packed, settings.workers) if settings.ray else Processes(packed, settings.workers)
     try:
-        yield begun
+        yield Sliced(algorithm, benchmark, workers, say)
     finally:
-        begun.close()
+        workers.close()
 
 
 def check(algorithm: Algorithm, benchmark: Benchmark, settings: Settings) -> None:
@@ -146,45 +163,35 @@ def check(algorithm: Algorithm, benchmark: Benchmark, settings: Settings) -> Non
         )
     if settings.ray:
         import_ray()
-    check_training(algorithm, jax.eval_shape(partial(begin, algorithm, benchmark), root_keys(0, 1)), settings.seeds)
+    start = partial(begin, algorithm, living(algorithm, benchmark))
+    check_training(algorithm, jax.eval_shape(start, root_keys(0, 1)), settings.seeds)
+
+
+def _start(
+    algorithm: Algorithm, source: Source, settings: Settings, places: Path, resume: bool
+) -> tuple[Progress, int]:
+    """Where training begins, or goes on, and how many iterations are done."""
+    roots = root_keys(settings.seed, settings.seeds)
+    start = jax.jit(lambda root: begin(algorithm, source, root))
+    if settings.seeds > 1:
+        start = jax.vmap(start)
+    if resume and checkpoint.latest(places):  # a run that ended before its first checkpoint begins anew
+        progress, done, _ = checkpoint.restore(places, jax.eval_shape(start, roots))
+        return progress, done
+    progress = start(roots)
+    if failure := source.failure():
+        raise failure
+    return progress, 0
 
 
 def _train(
-    algorithm: Algorithm,
-    benchmark: Benchmark,
-    settings: Settings,
-    workers: Workers | None,
-    directory: Path,
-    resume: bool,
+    algorithm: Algorithm, source: Source, settings: Settings, progress: Progress, done: int, log: RunLog, places: Path
 ) -> Result:
-    roots = root_keys(settings.seed, settings.seeds)
-    start = jax.jit(lambda root: begin(algorithm, benchmark, root))
-    if settings.seeds > 1:
-        start = jax.vmap(start)
-    streams = streams_of(benchmark.environment)
-    places = directory / "checkpoints"
-    if resume and checkpoint.latest(places):  # a run that ended before its first checkpoint begins anew
-        progress, done, _ = checkpoint.restore(places, jax.eval_shape(start, roots))
-    else:
-        progress, done = start(roots), 0
-        if failure := streams.failure():
-            raise failure
     steps = algorithm.plan.environment_steps
-    log = RunLog(
-        directory,
-        iterations=settings.iterations,
-        resumed_at=done if resume else None,
-        environment_steps=done * steps,
-        quiet=settings.quiet,
-    )
     with log, _interruptible() as interrupted:
         saved_at, saved = time.monotonic(), done
-        if workers is None:
-            run, failed = _program(algorithm, benchmark, settings), streams.failure
-        else:
-            sliced = Sliced(algorithm, benchmark, workers, log.say)
-            run, failed = sliced.run, sliced.failure
-        pieces = _pieces(run, progress, roots, done, settings, interrupted, failed)
+        run = _program(algorithm, source, settings)
+        pieces = _pieces(run, progress, done, settings, interrupted, source.failure)
         for progress, done, row, failure in pieces:
             bad = _not_finite(row, done) if row else None
             if bad:
@@ -205,9 +212,9 @@ def _train(
     return Result(progress.state, done, stopped=False)
 
 
-def _program(algorithm: Algorithm, benchmark: Benchmark, settings: Settings) -> Callable[..., Any]:
+def _program(algorithm: Algorithm, source: Source, settings: Settings) -> Callable[..., Any]:
     """Many meta-iterations as one program, over all seeds."""
-    run = many(meta_iteration(algorithm, benchmark), settings.row)
+    run = many(meta_iteration(algorithm, source), settings.row)
     if settings.seeds > 1:
         run = jax.vmap(run, in_axes=(0, 0, None))
     return jax.jit(run, donate_argnums=0)
@@ -223,7 +230,6 @@ def root_keys(seed: int, seeds: int) -> Any:
 def _pieces(
     run: Callable,
     progress: Progress,
-    roots: Any,
     done: int,
     settings: Settings,
     stop: Callable[[], bool],
@@ -233,6 +239,7 @@ def _pieces(
     piece that completes a row and are empty otherwise. Rows end at multiples of `settings.row`, wherever the run was
     resumed, and where it is asked to stop or the host fails: then only whole iterations count."""
     pending: list[dict[str, np.ndarray]] = []
+    roots = root_keys(settings.seed, settings.seeds)
     length, compiled = 1, False
     while done < settings.iterations:
         row_ends = min(done - done % settings.row + settings.row, settings.iterations)

@@ -18,6 +18,7 @@ from adaptax.run import checkpoint
 from adaptax.run.collect import collect, streams_of
 from adaptax.run.evaluate import Protocol, evaluate
 from adaptax.run.iterate import begin
+from adaptax.run.source import living
 from adaptax.run.train import Diverged, Settings, root_keys, train
 from adaptax.strategies.random_actions import RandomActions
 from adaptax.types import Plan
@@ -110,7 +111,7 @@ def test_training_stops_at_the_last_whole_iteration_and_resumes(tmp_path: Path) 
     assert [row["iteration"] for row in rows] == [2]
     go("broken", 5, {}, resume=True)
     on = faulty({})
-    template = jax.eval_shape(lambda root: begin(algorithm, on, root), root_keys(0, 1))
+    template = jax.eval_shape(lambda root: begin(algorithm, living(algorithm, on), root), root_keys(0, 1))
     whole, mended = (checkpoint.restore(tmp_path / n / "checkpoints", template)[0] for n in ("whole", "broken"))
     assert int(mended.state.iteration) == 5
     jax.tree.map(np.testing.assert_array_equal, whole, mended)

@@ -23,6 +23,7 @@ from adaptax.names import registry
 from adaptax.run import checkpoint
 from adaptax.run.collect import collect, streams_of
 from adaptax.run.iterate import begin
+from adaptax.run.source import living
 from adaptax.run.train import Settings, root_keys, train
 from adaptax.types import Benchmark, Decision, Plan, UserError
 
@@ -352,7 +353,7 @@ def test_rl2_trains_on_a_robot_and_resumes(tmp_path: Path) -> None:
     go("whole", 2)
     go("pieces", 1)
     go("pieces", 2, resume=True)
-    template = jax.eval_shape(lambda root: begin(algorithm, on, root), root_keys(1, 1))
+    template = jax.eval_shape(lambda root: begin(algorithm, living(algorithm, on), root), root_keys(1, 1))
     whole, pieces = (checkpoint.restore(tmp_path / n / "checkpoints", template)[0] for n in ("whole", "pieces"))
     assert int(whole.state.iteration) == 2
     jax.tree.map(np.testing.assert_array_equal, whole, pieces)

@@ -16,10 +16,11 @@ import cloudpickle
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental import io_callback
 
-from ...types import Algorithm, Array, Benchmark, Key, Metrics, Params, TaskError, Trial, UserError
+from ...types import Algorithm, Array, Benchmark, Key, Params, TaskError, Trial, UserError
 from ..collect import collect, streams_of
-from ..iterate import Progress, keys_of, learn_from
+from ..source import Drawn, returns_of
 
 DEATHS = 3  # of one worker on one slice in a row: the next would die as well
 
@@ -146,47 +147,52 @@ def slice_collector(
 
 
 class Sliced:
-    """The learner's side: meta-iterations of which `workers` collect the slices. `run` and `failure` are what the loop
-    calls, like those of a compiled program and its host; `say` tells the user that a worker died."""
+    """A `run.source.Source`: `workers` collect the slices, called by the program; `say` tells the user that a worker
+    died."""
 
     def __init__(
         self, algorithm: Algorithm, benchmark: Benchmark, workers: Workers, say: Callable[[str], None]
     ) -> None:
         self._workers, self._say = workers, say
-        self._failure: UserError | None = None
-        self._none: dict[str, np.ndarray] = {}  # the metrics of no iteration
-        like = jax.eval_shape(
-            slice_collector(algorithm, benchmark, workers.count), _params(algorithm), jax.random.key(0), 0
-        )
+        self._plan, self._horizon = algorithm.plan, benchmark.spec.horizon
+        self._failure: Exception | None = None
+        one = slice_collector(algorithm, benchmark, workers.count)
+        self._like = jax.eval_shape(one, _params(algorithm), jax.random.key(0), 0)
+        # Every leaf of the trials leads with the tasks, of which a slice has its share.
+        bare = jax.eval_shape(_bare, self._like)
+        self._shapes = [jax.ShapeDtypeStruct((x.shape[0] * workers.count, *x.shape[1:]), x.dtype) for x in bare]
 
-        def ask(progress: Progress, root: Key) -> tuple[list[Array], Array]:
-            key, _ = keys_of(progress.state, root)
-            return _bare(progress.state.params), jax.random.key_data(key)
+    def begin(self, params: Params, key: Key) -> None:
+        """Nothing: workers keep nothing from one meta-iteration to the next."""
+        return None
 
-        def learn(progress: Progress, leaves: list[Array], root: Key) -> tuple[Progress, Metrics]:
-            _, key = keys_of(progress.state, root)
-            return learn_from(algorithm, benchmark.spec, progress.state, None, _restored(like, leaves), key)
+    def draw(self, params: Params, carried: None, key: Key) -> Drawn:
+        given = [*_bare(params), jax.random.key_data(key)]
+        trials = _restored(self._like, io_callback(self._gather, self._shapes, *given, ordered=True))
+        return Drawn(trials, None, returns_of(trials.rollouts, self._plan, self._horizon))
 
-        self._ask, self._learn = jax.jit(ask), jax.jit(learn, donate_argnums=0)
-
-    def run(self, progress: Progress, root: Key, count: Array) -> tuple[Progress, dict[str, np.ndarray]]:
-        """`count` meta-iterations, or as many as come before a failure, and their metrics [count]."""
-        rows: list[dict[str, np.ndarray]] = []
-        for _ in range(int(count)):
-            request = pickle.dumps(jax.device_get(self._ask(progress, root)), protocol=5)
-            try:
-                leaves = gather(self._workers, request, self._say)
-            except UserError as error:
-                self._failure = error
-                break
-            progress, row = self._learn(progress, leaves, root)
-            rows.append(jax.device_get(row))
-            self._none = {name: value[None][:0] for name, value in rows[0].items()}
-        return progress, {name: np.stack([row[name] for row in rows]) for name in rows[0]} if rows else self._none
+    def failed(self, experience: Trial) -> Array:
+        shape = jax.ShapeDtypeStruct((), np.bool_)
+        after = experience.rollouts.reward.ravel()[-1:]
+        return io_callback(lambda _: np.asarray(self._failure is not None), shape, after, ordered=True)
 
     def failure(self) -> UserError | None:
+        """How a worker's benchmark failed, if one did. Raises what is a mistake in the program."""
         found, self._failure = self._failure, None
+        if found is not None and not isinstance(found, UserError):
+            raise found
         return found
+
+    def _gather(self, *given: Any) -> list[np.ndarray]:
+        """What runs on the host: the leaves of all slices; zeros after a failure, which must not pass through the
+        program."""
+        if self._failure is None:
+            *params, key = [np.asarray(x) for x in given]
+            try:
+                return gather(self._workers, pickle.dumps((params, key), protocol=5), self._say)
+            except Exception as error:
+                self._failure = error
+        return [np.zeros(shape.shape, shape.dtype) for shape in self._shapes]
 
 
 def gather(workers: Workers, request: bytes, say: Callable[[str], None]) -> list[np.ndarray]:
