@@ -35,7 +35,7 @@ MAY_IMPORT = {
     "strategies": {"types", "ranges", "ops"},
     "envs": {"known", "types", "tasks", "ranges", "spaces", "strategies", "render"},
     "data": {"types", "ranges"},
-    "run": {"types", "ranges", "spaces", "ops", "buffers"},
+    "run": {"types", "strategies", "ranges", "spaces", "ops", "buffers"},
     "live": {"types", "ranges", "spaces", "ops", "run"},
     "report": set(),
     "render": {"report"},

@@ -129,6 +129,9 @@ def adapt_command(words: list[str]) -> int:
     what = f"{config.algorithm} on {config.benchmark} {options.task}"
     print(f"{what}: mean of {options.lifetimes} lifetimes\n")
     print(plain(adaptation_table(judged, config, trained.benchmark.judged_by_success)))
+    lost = int(judged.diverged.any(axis=(1, 2, 3)).sum())
+    if lost:
+        print(f"\n{lost} of {options.lifetimes} lives diverged, and count as random play from there on.")
     return 0
 
 

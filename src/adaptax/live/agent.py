@@ -49,8 +49,8 @@ class LiveAgent:
     those who own the loop, `predict` uses what it has become without changing it.
 
     A round is `streams` times `episodes` whole episodes of at most `horizon` steps; where episodes end early, others
-    follow until the steps are used up, as in training.
-    """
+    follow until the steps are used up, as in training. Where the agent learns within episodes (`Protocol.steps`), a
+    round ends, and the agent adapts, in the middle of one, which goes on."""
 
     def __init__(
         self,
@@ -71,8 +71,7 @@ class LiveAgent:
         self._agent, self._params, self._identity = agent, params, dict(identity or {})
         self._plan = protocol.plan(spec.horizon)._replace(tasks=1)
         self._context = agent.plan.context if isinstance(agent, Algorithm) else None
-        self._act, self._adapt = jax.jit(partial(_act, agent)), jax.jit(agent.adapt)
-        self._decision = None
+        self._act, self._adapt, self._decision = jax.jit(partial(_act, agent)), jax.jit(agent.adapt), None
         self._frozen = Frozen(agent, params, spec, _frozen_key(protocol.seed), sides)
         self._begin_life(Counts())
 
@@ -98,16 +97,16 @@ class LiveAgent:
         self.interrupt()
         rounds, total, steps, success = self.rounds, 0.0, 0, False
         observation, _ = environment.reset(seed=self._next_seed())
-        over = ""
+        over, adapts = "", False
         while not over:
             action = self.act(observation)
             observation, reward, terminated, truncated, info = environment.step(action)
             reached = bool(info.get("success", info.get("is_success", False)))
             over = self._observe(reward, terminated, truncated, observation, reached)
             total, steps, success = total + float(reward), steps + 1, success or reached
-        adapts = self.full
-        if adapts:
-            self.adapt()
+            adapts = self.full
+            if adapts:
+                self.adapt()
         return Episode(total, steps, over, success, rounds, adapts)
 
     def round(self) -> list[Episode]:
@@ -169,7 +168,9 @@ class LiveAgent:
         counts = self._counts
         self._decided = None
         if counts.elapsed:
-            self._seen.truncated[counts.stream, counts.step - 1] = True
+            stream, step = divmod(counts.stream * self._plan.steps + counts.step - 1, self._plan.steps)
+            if stream >= 0:  # otherwise that was in another round
+                self._seen.truncated[stream, step] = True
             self._counts = counts._replace(elapsed=0)
 
     def compile(self) -> None:
@@ -232,7 +233,7 @@ class LiveAgent:
     def _begin_life(self, counts: Counts) -> None:
         key = life_key(self.protocol.seed)
         birth_key, self._rounds_key = life_keys(jax.random.fold_in(key, counts.life) if counts.life else key)
-        birth = judged_birth(self._plan.rounds)
+        birth = judged_birth(self._plan.lifetime)
         self._adapted = jax.jit(self._agent.begin)(self._params, birth_keys(birth_key, 1).begin[0], birth)
         streams, nothing = self._plan.streams, np.asarray(zero_action(self.spec.action_space))
         self._memories = [jax.jit(self._agent.start)(self._params)] * streams
@@ -242,9 +243,9 @@ class LiveAgent:
     def _begin_round(self, counts: Counts) -> None:
         self._counts, self._decided = counts, None
         self._begun = stacked(self._memories)
-        later, number = divmod(counts.rounds, self._plan.rounds)  # a life may outlast that of the protocol
+        later, number = divmod(counts.rounds, self._plan.lifetime)  # a life may outlast that of the protocol
         key = jax.random.fold_in(self._rounds_key, later) if later else self._rounds_key
-        act_keys, self._adapt_key = _keys(self._plan, jax.random.split(key, self._plan.rounds)[number])
+        act_keys, self._adapt_key = _keys(self._plan, jax.random.split(key, self._plan.lifetime)[number])
         self._act_keys = np.asarray(act_keys)
         if self._decision is None:
             space = self.spec.observation_space
@@ -271,11 +272,10 @@ class LiveAgent:
         truncated = not terminated and (bool(truncated) or elapsed >= self.spec.horizon)
         write(self._seen, b, t, timestep, decision, pay, terminated, truncated, bool(success), following)
         self._memories[b], self._actions[b], self._rewards[b], self._decided = memory, decision.action, pay, None
-        cut = t + 1 == self._plan.steps
-        if cut:
-            self._counts = counts._replace(stream=b + 1, step=0, elapsed=0)
-        else:
-            self._counts = counts._replace(step=t + 1, elapsed=0 if terminated or truncated else elapsed)
+        last = t + 1 == self._plan.steps
+        cut = last and self._plan.restart
+        elapsed = 0 if terminated or truncated or cut else elapsed
+        self._counts = counts._replace(stream=b + last, step=0 if last else t + 1, elapsed=elapsed)
         return "terminated" if terminated else "truncated" if truncated else "cut" if cut else ""
 
     def _rollout(self) -> Rollout:
@@ -316,5 +316,5 @@ def _frozen_key(seed: int) -> Key:
     return jax.random.fold_in(life_key(seed), 2**32 - 1)
 
 
-def _shape(protocol: Protocol) -> dict[str, int]:
-    return {"streams": protocol.streams, "episodes": protocol.episodes, "seed": protocol.seed}
+def _shape(protocol: Protocol) -> dict[str, int | None]:
+    return {name: getattr(protocol, name) for name in ("streams", "episodes", "steps", "seed")}

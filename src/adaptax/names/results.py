@@ -33,9 +33,11 @@ def evaluate_run(trained: Trained, directory: Path, split: str, protocol: Protoc
         "success": np.stack([e.success for e in judged]),
         "final_success": np.stack([e.final_success for e in judged]),
         "entropy": np.stack([e.entropy for e in judged]),
-        "trajectories_first": np.stack([e.first for e in judged]),
+        "diverged": np.stack([e.diverged for e in judged]),
         **{f"task_{name}": value for name, value in task_fields(judged[0].tasks).items()},
     }
+    if judged[0].first is not None:
+        arrays["trajectories_first"] = np.stack([e.first for e in judged])
     if isinstance(judged[0].observations, np.ndarray) and judged[0].observations.ndim in (4, 5):
         seen = np.stack([e.observations for e in judged])
         arrays["trajectories"] = seen if seen.ndim == 6 else seen[..., None]  # a number is a vector of one
@@ -57,6 +59,7 @@ def evaluate_run(trained: Trained, directory: Path, split: str, protocol: Protoc
         "judged_by_success": on.judged_by_success,
         "tasks": protocol.tasks,
         "rounds": protocol.rounds,
+        "steps": protocol.steps,
         "streams": protocol.streams,
         "episodes": protocol.episodes,
         "environment_steps": trained.iteration * config.environment_steps_per_iteration,

@@ -87,6 +87,7 @@ def evaluation_of(data: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], p
         beliefs=arrays["beliefs"].astype(np.float64) if "beliefs" in arrays else None,
         beliefs_lowest=arrays["beliefs_lowest"].astype(np.float64) if "beliefs_lowest" in arrays else None,
         final_success=arrays["final_success"].astype(np.float64) if "final_success" in arrays else None,
+        diverged=arrays["diverged"].astype(bool) if "diverged" in arrays else None,
         judged_by_success=bool(data.get("judged_by_success", False)),
     )
 

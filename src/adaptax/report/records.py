@@ -67,6 +67,7 @@ class Evaluation:
     beliefs: Floats | None = None  # [S, n, R, b, T, X, Y]: what the agent expected of every place of a grid
     beliefs_lowest: Floats | None = None  # [2]: the first of these places; None where it is not known
     final_success: Floats | None = None  # [S, N, R, B, E]: in the episode's last step
+    diverged: NDArray[np.bool_] | None = None  # [S, N, R, B, E]: stopped being made of numbers; counted as random play
     judged_by_success: bool = False  # success rates are shown even where they are 0, or the same
 
     @property
@@ -85,6 +86,14 @@ class Evaluation:
     def has_total(self) -> bool:
         """A trial of several episodes without rounds between them is summed, as its papers do."""
         return self.rounds == 1 and self.episodes > 1
+
+    @property
+    def lives_that_diverged(self) -> str:
+        """How many of the lives did, of all seeds; empty: none."""
+        if self.diverged is None or not self.diverged.any():
+            return ""
+        lives = self.diverged.any(axis=(2, 3, 4))
+        return f"{lives.sum()} of {lives.size} lives diverged"
 
     def curve(self) -> Floats:
         """The adaptation curve of every seed on every task, averaged over streams: [S, N, K]."""

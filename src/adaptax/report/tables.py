@@ -185,7 +185,8 @@ def _agent_row(evaluation: Evaluation, label: str, shown: Sequence[int], totals:
         cells.append(number(float(interval.mean), float(interval.half)))
     elif totals:
         cells.append(MISSING)
-    return (label, *cells)
+    lost = evaluation.lives_that_diverged
+    return (f"{label} ({lost}, and count as random play from there on)" if lost else label, *cells)
 
 
 def _reference_row(reference: Reference, shown: Sequence[int], totals: bool) -> tuple[str, ...]:

@@ -191,12 +191,14 @@ def collect(
         lives = begin_lives(agent, streams, tasks, plan, params, birth_key, judged=judged)
     else:
         lives = renew_lives(agent, streams, tasks, plan, params, lives, birth_key)
-    trials, after = live_on(agent, streams, plan, params, lives, rounds_key)
+    trials, after = live_on(agent, streams, plan, params, lives, jax.random.split(rounds_key, plan.rounds))
     return trials, after if plan.lifetime > plan.rounds else None, lives.task
 
 
-def live_on(agent: Agent, streams: Streams, plan: Plan, params: Params, lives: Life, key: Key) -> tuple[Trial, Life]:
-    """R more rounds of N lives: the trials [N, R, B, T], and the lives after them."""
+def live_on(
+    agent: Agent, streams: Streams, plan: Plan, params: Params, lives: Life, of_rounds: Key
+) -> tuple[Trial, Life]:
+    """R more rounds of N lives: the trials [N, R, B, T], and the lives after them. `of_rounds` [R] are their keys."""
     lasting = plan.lifetime > plan.rounds
     start = lives.adapted
 
@@ -209,7 +211,6 @@ def live_on(agent: Agent, streams: Streams, plan: Plan, params: Params, lives: L
             adapted = adapt_each(agent, params, adapted, rollout, keys.adapt)
         return (adapted, stream), (rollout, keys.adapt, sound)
 
-    of_rounds = jax.random.split(key, plan.rounds)
     carry, earlier = jax.lax.scan(live, (start, lives.stream), of_rounds[:-1])
     (adapted, stream), last = live(carry, of_rounds[-1], goes_on=lasting)
     if plan.rounds == 1:

@@ -17,21 +17,23 @@ def counted(rollout: Rollout, episodes: int) -> Array:
     Returns are those of the first E episodes: were they averaged over whatever ended within T steps, episodes
     that end early would count more often than others.
     """
-    return _episode_index(rollout) < episodes
+    return episode_index(rollout) < episodes
 
 
-def _episode_index(rollout: Rollout) -> Array:
+def episode_index(rollout: Rollout) -> Array:
+    """Which episode of its stream's round each step [..., T] belongs to, counted from 0: int32."""
     ended = jnp.logical_or(rollout.terminated, rollout.truncated).astype(jnp.int32)
     return jnp.cumsum(ended, axis=-1) - ended
 
 
-def episode_sums(values: Array, rollout: Rollout, episodes: int) -> Array:
-    """Sums of `values` [..., T] over each of the first E episodes: [..., E]."""
+def episode_sums(values: Array, index: Array, episodes: int) -> Array:
+    """Sums of `values` [..., T] over each of the first E episodes, to which `index` [..., T] gives them: [..., E]."""
 
     def one(values: Array, index: Array) -> Array:
         return jnp.zeros((episodes + 1,), jnp.float32).at[jnp.minimum(index, episodes)].add(values)[:-1]
 
-    flat = jax.vmap(one)(values.reshape(-1, values.shape[-1]), _episode_index(rollout).reshape(-1, values.shape[-1]))
+    steps = values.shape[-1]
+    flat = jax.vmap(one)(values.reshape(-1, steps), index.reshape(-1, steps))
     return flat.reshape(*values.shape[:-1], episodes)
 
 

@@ -3,6 +3,7 @@
 Tasks, their order and every draw are fixed by the seed, so that agents and reference strategies face the same tasks.
 """
 
+import math
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -12,10 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..ranges import check_range
-from ..types import UNSEEN, Agent, Algorithm, Array, Benchmark, Key, Plan, Rollout, Spec, Task, Tasks, UserError
+from ..strategies.random_actions import RandomActions
+from ..types import UNSEEN, Agent, Algorithm, Benchmark, Key, Plan, Rollout, Spec, Task, Tasks, UserError
 from .collect import collect, streams_of
-from .episodes import episode_sums, episodes_per_round
+from .episodes import episodes_per_round
 from .room import check_lives
+from .scores import scores_of, whole_lives
 
 CHUNK_STEPS = 4_000_000  # environment steps collected at once: bounds memory
 
@@ -23,7 +26,11 @@ CHUNK_STEPS = 4_000_000  # environment steps collected at once: bounds memory
 class Evaluation(NamedTuple):
     """returns, success, final_success, entropy: float32 [N, R, B, E] of the first E episodes of each round (success: 1
     if any of the episode's steps was one; final_success: 1 if its last step was). tasks: a pytree [N, …]. observations
-    [n, R, b, T, …] and first [n, R, b, T] of a few streams.
+    [n, R, b, T, …] and first [n, R, b, T] of a few streams. Where streams run on across rounds (`Protocol.steps`), R is
+    1, E counts the episodes of the whole life, and observations and first are None.
+
+    diverged: bool [N, R, B, E], the episodes of lives that were no longer made of numbers: their returns and successes
+    are those of random play on the same task.
 
     entropy is the mean over an episode's steps of −log π(a), from the log-probability that the agent stored with each
     action, in nats; NaN where it stores none, and where the protocol is deterministic. Its expectation at a step is the
@@ -38,9 +45,10 @@ class Evaluation(NamedTuple):
     success: np.ndarray
     final_success: np.ndarray
     tasks: Task
-    observations: np.ndarray
-    first: np.ndarray
+    observations: Any
+    first: Any
     entropy: np.ndarray
+    diverged: np.ndarray
     beliefs: np.ndarray | None = None
 
 
@@ -55,7 +63,12 @@ class Protocol:
     streams: int = 1
     """B, parallel streams on each task."""
     episodes: int = 1
-    """E, episodes per round and stream."""
+    """E, episodes per round and stream; of a whole life, if `steps` is given."""
+    steps: int | None = None
+    """Steps of a round, if streams run on from round to round, and episodes with them; None: every round begins with a
+    new episode, and lasts for E whole ones."""
+    window: int = 1
+    """Rounds that are kept at once if `steps` is given; no result depends on it."""
     seed: int = 0
     """Fixes tasks and draws."""
     deterministic: bool = False
@@ -67,19 +80,35 @@ class Protocol:
     """Streams whose trajectories are kept."""
 
     def __post_init__(self) -> None:
-        for name in ("tasks", "rounds", "streams", "episodes"):
+        for name in ("tasks", "rounds", "streams", "episodes", "steps", "window"):
             check_range(name, getattr(self, name), 1)
         for name in ("seed", "shown_tasks", "shown_streams"):
             check_range(name, getattr(self, name), 0)
 
     def plan(self, horizon: int) -> Plan:
-        return Plan(self.tasks, self.rounds, self.streams, self.episodes * horizon, lifetime=self.rounds)
+        if self.steps is None:
+            return Plan(self.tasks, self.rounds, self.streams, self.episodes * horizon, lifetime=self.rounds)
+        return Plan(
+            self.tasks,
+            math.gcd(self.rounds, self.window),
+            self.streams,
+            self.steps,
+            lifetime=self.rounds,
+            restart=False,
+        )
+
+    def life_steps(self, horizon: int) -> int:
+        """Steps of one stream in a whole life."""
+        return self.rounds * (self.episodes * horizon if self.steps is None else self.steps)
 
 
 def protocol_of(plan: Plan, benchmark: Benchmark, tasks: int) -> Protocol:
     """A lifetime as long, and rounds as large, as in training."""
-    episodes = episodes_per_round(plan, benchmark.spec.horizon)
-    return Protocol(tasks, plan.lifetime, plan.streams, episodes)
+    horizon = benchmark.spec.horizon
+    if plan.restart:
+        return Protocol(tasks, plan.lifetime, plan.streams, episodes_per_round(plan, horizon))
+    episodes = max(1, plan.lifetime * plan.steps // horizon)
+    return Protocol(tasks, plan.lifetime, plan.streams, episodes, steps=plan.steps, window=plan.rounds)
 
 
 def evaluate(agent: Agent, benchmark: Benchmark, tasks: Tasks, params: Any, protocol: Protocol) -> Evaluation:
@@ -89,15 +118,32 @@ def evaluate(agent: Agent, benchmark: Benchmark, tasks: Tasks, params: Any, prot
     """
     spec = benchmark.spec
     check_context(agent, protocol, spec.horizon)
+    check_episodes(protocol, spec.horizon)
     certain = protocol.deterministic and isinstance(agent, Algorithm)
     acting: Any = Deterministic(agent) if certain else agent
-    task_key, run_key = _keys(protocol.seed)
-    _, chosen = tasks.enumerate(task_key, protocol.tasks)
+    _, chosen = tasks.enumerate(_keys(protocol.seed)[0], protocol.tasks)
+    result = _evaluate(acting, benchmark, chosen, params, protocol)
+    if certain:  # what an action's probability was says nothing of the entropy then
+        result = result._replace(entropy=np.full_like(result.entropy, np.nan))
+    if not result.diverged.any():
+        return result
+    random = _evaluate(RandomActions(spec), benchmark, chosen, (), protocol)
+    return result._replace(
+        **{
+            name: np.where(result.diverged, getattr(random, name), getattr(result, name))
+            for name in ("returns", "success", "final_success")
+        }
+    )
+
+
+def _evaluate(agent: Agent, benchmark: Benchmark, chosen: Task, params: Any, protocol: Protocol) -> Evaluation:
+    """The lives of `agent` on the tasks [N, …], divergence and all."""
+    spec, run_key = benchmark.spec, _keys(protocol.seed)[1]
     size = _at_once(protocol, spec)
     shown = min(size, protocol.shown_tasks)
     if isinstance(agent, Algorithm):
         check_lives(agent, params, size)
-    chunk = jax.jit(partial(_chunk, acting, benchmark, protocol, size, shown))
+    chunk = jax.jit(partial(_chunk, agent, benchmark, protocol, size, shown))
     streams = streams_of(benchmark.environment)
     parts = []
     for start in range(0, protocol.tasks, size):
@@ -107,11 +153,19 @@ def evaluate(agent: Agent, benchmark: Benchmark, tasks: Tasks, params: Any, prot
         parts.append(jax.device_get(part))
         if failure := streams.failure():
             raise failure
-    returns, success, final, entropy = (np.concatenate([p[k] for p in parts])[: protocol.tasks] for k in range(4))
-    if certain:  # what an action's probability was says nothing of the entropy then
-        entropy = np.full_like(entropy, np.nan)
-    observations, first, beliefs = parts[0][4:]
-    return Evaluation(returns, success, final, jax.device_get(chosen), observations, first, entropy, beliefs)
+    scores = jax.tree.map(lambda *x: np.concatenate(x)[: protocol.tasks], *(part[0] for part in parts))
+    observations, first, beliefs = parts[0][1]
+    return Evaluation(
+        scores.returns,
+        scores.success,
+        scores.final_success,
+        jax.device_get(chosen),
+        observations,
+        first,
+        scores.entropy,
+        scores.diverged,
+        beliefs,
+    )
 
 
 def check(algorithm: Algorithm, benchmark: Benchmark, protocol: Protocol) -> None:
@@ -126,7 +180,8 @@ def check(algorithm: Algorithm, benchmark: Benchmark, protocol: Protocol) -> Non
 
 def _at_once(protocol: Protocol, spec: Spec) -> int:
     """How many tasks are judged at once."""
-    each = protocol.rounds * protocol.streams * protocol.episodes * spec.horizon
+    plan = protocol.plan(spec.horizon)  # where streams run on, only a window of a life is kept
+    each = plan.rounds * plan.streams * plan.steps
     return max(1, min(protocol.tasks, CHUNK_STEPS // each))
 
 
@@ -149,14 +204,24 @@ def judged_task(tasks: Tasks, number: int, protocol: Protocol) -> Task:
     return jax.tree.map(lambda x: x[number - 1], chosen)
 
 
+def check_episodes(protocol: Protocol, horizon: int) -> None:
+    """Refuse to count more episodes than are sure to end within a life."""
+    steps = protocol.life_steps(horizon)
+    if protocol.episodes * horizon > steps:
+        raise UserError(
+            f"a life of {protocol.rounds} rounds has {steps} steps, in which {protocol.episodes} episodes of {horizon} "
+            f"need not end: evaluate at most {steps // horizon}, or more rounds"
+        )
+
+
 def check_context(agent: Agent, protocol: Protocol, horizon: int) -> None:
     """A stream's memory lasts for all rounds: refuse to judge an agent on more steps than it can remember."""
     context = agent.plan.context if isinstance(agent, Algorithm) else None
-    steps = protocol.rounds * protocol.episodes * horizon
+    steps = protocol.life_steps(horizon)
     if context is not None and steps > context:
         raise UserError(
-            f"{protocol.rounds * protocol.episodes} episodes of {horizon} steps are a trial of {steps} steps, but the "
-            f"agent's memory holds {context}: judge it on at most {context // horizon}, or train it on longer trials"
+            f"{steps // horizon} episodes of {horizon} steps are a trial of {steps} steps, but the agent's memory "
+            f"holds {context}: judge it on at most {context // horizon}, or train it on longer trials"
         )
 
 
@@ -202,25 +267,12 @@ def _chunk(
     if getattr(agent, "informed", False):
         params = tasks
     streams = streams_of(benchmark.environment)
+    if protocol.steps is not None:
+        return whole_lives(agent, streams, Given(tasks), plan, params, protocol.episodes, key), (None, None, None)
     trials, _, _ = collect(agent, streams, Given(tasks), plan, params, None, key, judged=True)
     rollouts: Rollout = trials.rollouts
-    returns = episode_sums(rollouts.reward, rollouts, protocol.episodes)
-    reached = rollouts.success.astype(jnp.float32)
-    success = jnp.minimum(episode_sums(reached, rollouts, protocol.episodes), 1.0)
-    ends = rollouts.terminated | rollouts.truncated
-    final = episode_sums(reached * ends, rollouts, protocol.episodes)
     kept = rollouts.timestep, rollouts.decision.extras
     timestep, extras = jax.tree.map(lambda x: x[:shown, :, : protocol.shown_streams], kept)
     believed = getattr(agent, "believed", None)
     beliefs = None if believed is None else believed(params, extras, jax.random.fold_in(key, 0))
-    entropy = _entropy(rollouts, protocol.episodes)
-    return returns, success, final, entropy, timestep.observation, timestep.first, beliefs
-
-
-def _entropy(rollouts: Rollout, episodes: int) -> Array:
-    """The mean of −log π(a) over the steps of each of the first E episodes: [N, R, B, E]."""
-    logs = getattr(rollouts.decision.extras, "log_probability", None)
-    if logs is None:
-        return jnp.full((*rollouts.reward.shape[:-1], episodes), jnp.nan, jnp.float32)
-    steps = episode_sums(jnp.ones_like(rollouts.reward), rollouts, episodes)
-    return -episode_sums(logs.astype(jnp.float32), rollouts, episodes) / steps
+    return scores_of(trials, protocol.episodes), (timestep.observation, timestep.first, beliefs)

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from ..types import Algorithm, Array, Key, Metrics, State
-from .source import Source
+from .source import Source, check_drawn
 
 
 class Progress(NamedTuple):
@@ -22,12 +22,14 @@ class Progress(NamedTuple):
 def meta_iteration(algorithm: Algorithm, source: Source) -> Callable[[Progress, Key], tuple[Progress, Metrics]]:
     """The function (progress, root key) -> (progress, metrics): draw, then update. Nothing random is carried.
 
-    If the host fails while the source draws, progress stays as it was, its iteration count included.
+    Raises a `UserError`, when it is traced, for trials of another shape than the plan's. If the host fails while the
+    source draws, progress stays as it was, its iteration count included.
     """
 
     def iterate(progress: Progress, root: Key) -> tuple[Progress, Metrics]:
         collect_key, update_key = keys_of(progress.state, root)
         drawn = source.draw(progress.state.params, progress.carried, collect_key)
+        check_drawn(algorithm.plan, drawn.experience)
 
         def learn(state: Any) -> tuple[Progress, Metrics]:
             after, metrics = algorithm.update(state, drawn.experience, update_key)

@@ -7,9 +7,41 @@ from typing import Any, NamedTuple, Protocol
 import jax
 import jax.numpy as jnp
 
+from ..ranges import check_range
 from ..types import Algorithm, Array, Benchmark, Key, Metrics, Params, Plan, Rollout, Streams, Tasks, Trial, UserError
 from .collect import Life, begin_lives, collect, select, streams_of, without_nan
 from .episodes import episodes_per_round, round_returns
+
+
+def check_plan(plan: Plan, horizon: int) -> None:
+    """Raise a `UserError` for lives that cannot be lived, or in which no episode is sure to end."""
+    for name in ("tasks", "rounds", "streams", "steps", "lifetime"):
+        check_range(f"the plan's {name}", getattr(plan, name), 1)
+    lengths = {"lifetime": plan.lifetime, "shortest lifetime": plan.shortest}
+    for name, rounds in lengths.items():
+        if rounds is not None and (rounds % plan.rounds or rounds < 1):
+            raise UserError(f"a {name} of {rounds} rounds is not a multiple of the {plan.rounds} of an iteration")
+    if plan.shortest is not None and plan.shortest > plan.lifetime:
+        raise UserError(f"the shortest lifetime is {plan.shortest} rounds, but the longest is {plan.lifetime}")
+    life = plan.lifetime * plan.steps
+    if plan.context is not None and life > plan.context:
+        raise UserError(f"a life has {life} steps, but the agent's memory holds {plan.context}: make lives shorter")
+    if not plan.restart and life < horizon:
+        raise UserError(
+            f"a life has {life} steps, in which an episode of {horizon} need not end: make lives longer, or episodes "
+            "shorter"
+        )
+
+
+def check_drawn(plan: Plan, experience: Any) -> None:
+    """Raise a `UserError` if trials, as shapes, are not of the plan's."""
+    if not isinstance(experience, Trial):
+        return
+    found, wanted = list(experience.rollouts.reward.shape), [plan.tasks, plan.rounds, plan.streams, plan.steps]
+    if found != wanted:
+        raise UserError(
+            f"the source draws trials of {found} tasks, rounds, streams and steps; the algorithm's plan says {wanted}"
+        )
 
 
 class Drawn(NamedTuple):

@@ -26,7 +26,7 @@ from .iterate import Progress, begin, many, meta_iteration
 from .log import RunLog
 from .room import check_training
 from .shard import mesh_of
-from .source import Source, living
+from .source import Source, check_plan, living
 from .workers.actors import Actors, import_ray
 from .workers.processes import Processes
 from .workers.slices import Make, Sliced, pack
@@ -138,8 +138,7 @@ def _source(
 def check(algorithm: Algorithm, benchmark: Benchmark, settings: Settings) -> None:
     """Raise a `UserError` for what `train` refuses, before it compiles or writes anything."""
     plan = algorithm.plan
-    if plan.lifetime % plan.rounds:
-        raise UserError(f"a lifetime of {plan.lifetime} rounds is not a multiple of the {plan.rounds} of an iteration")
+    check_plan(plan, benchmark.spec.horizon)
     if plan.training_tasks not in (None, benchmark.train.size):
         size = benchmark.train.size
         found = "draws its tasks afresh" if size is None else f"has {size}"
@@ -164,7 +163,8 @@ def check(algorithm: Algorithm, benchmark: Benchmark, settings: Settings) -> Non
     if settings.ray:
         import_ray()
     start = partial(begin, algorithm, living(algorithm, benchmark))
-    check_training(algorithm, jax.eval_shape(start, root_keys(0, 1)), settings.seeds)
+    progress = jax.eval_shape(start, root_keys(0, 1))
+    check_training(algorithm, progress, settings.seeds)
 
 
 def _start(
