@@ -24,6 +24,7 @@ PACKAGE = SOURCE / "adaptax"
 MAY_IMPORT = {
     "known": set(),
     "types": {"known"},
+    "offers": {"types"},
     "ranges": {"types"},
     "tasks": {"types"},
     "spaces": {"types"},
@@ -35,7 +36,7 @@ MAY_IMPORT = {
     "strategies": {"types", "ranges", "ops"},
     "envs": {"known", "types", "tasks", "ranges", "spaces", "strategies", "render"},
     "data": {"types", "ranges"},
-    "run": {"types", "strategies", "ranges", "spaces", "ops", "buffers"},
+    "run": {"types", "offers", "strategies", "ranges", "spaces", "ops", "buffers"},
     "live": {"types", "ranges", "spaces", "ops", "run"},
     "report": set(),
     "render": {"report"},

@@ -211,6 +211,7 @@ class Environment(Protocol):
     def step(self, task: Task, state: EnvState, action: Array, key: Key) -> tuple[EnvState, Outcome]: ...
 
 
+@runtime_checkable
 class Streams(Protocol):
     """An environment over the whole batch [N, B] of streams at once (tasks have the axis [N] only).
 

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from ..envs.filmed import Filmed
+from ..envs.filmed import CanBeFilmed, Filmed, ShowsItself
 from ..ranges import check_range
 from ..render import Path as Walk
 from ..render import Picture, Shot, check_writable, film, write
@@ -57,12 +57,13 @@ def render(
 
 def _scene(on: Benchmark, task: Task, config: Config) -> Picture | Filmed:
     """How the task is shown: as the environment draws itself, as we draw it, or as it is filmed."""
-    if hasattr(on.environment, "frame"):
-        return Filmed(on.environment, partial(on.environment.frame, task))
+    environment = on.environment
+    if isinstance(environment, ShowsItself):
+        return Filmed(environment, partial(environment.frame, task))
     if on.picture is not None:
         return on.picture(task_fields(task))
-    if hasattr(on.environment, "filmed"):
-        return on.environment.filmed(task)
+    if isinstance(environment, CanBeFilmed):
+        return environment.filmed(task)
     raise UserError(
         f"there is no picture of {config.benchmark}: a benchmark may have picture=…, and an environment that offers "
         "frame(task, state) draws itself"

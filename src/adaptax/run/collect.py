@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from ..offers import is_informed
 from ..ops.distributions import zero_action
 from ..ops.tasks import map_tasks
 from ..types import (
@@ -87,9 +88,7 @@ class Batched(NamedTuple):
 
 def streams_of(environment: Environment | Streams) -> Streams:
     """The environment over the whole batch of streams: itself if it is that already (a host environment)."""
-    if isinstance(getattr(type(environment), "step_streams", None), type(select)):
-        return environment  # type: ignore[return-value]
-    return Batched(environment)  # type: ignore[arg-type]
+    return environment if isinstance(environment, Streams) else Batched(environment)
 
 
 def select(condition: Array, yes: Any, no: Any) -> Any:
@@ -293,7 +292,7 @@ def adapt_each(agent: Agent, params: Params, adapted: Adapted, rollout: Rollout,
 
 def _task_axis(agent: Agent) -> int | None:
     """An informed strategy is given each task as its params; every other agent shares one params."""
-    return 0 if getattr(agent, "informed", False) else None
+    return 0 if is_informed(agent) else None
 
 
 def _over_streams(function: Any) -> Any:

@@ -12,10 +12,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..offers import beliefs_of, is_informed
 from ..ranges import check_range
 from ..strategies.random_actions import RandomActions
 from ..types import UNSEEN, Agent, Algorithm, Benchmark, Key, Plan, Rollout, Spec, Task, Tasks, UserError
 from .collect import collect, streams_of
+from .deterministic import Deterministic
 from .episodes import episodes_per_round
 from .room import check_lives
 from .scores import scores_of, whole_lives
@@ -225,19 +227,6 @@ def check_context(agent: Agent, protocol: Protocol, horizon: int) -> None:
         )
 
 
-class Deterministic:
-    """`agent`, but nothing that it does is left to chance (`ops.chance`)."""
-
-    def __init__(self, agent: Agent) -> None:
-        self.agent = agent
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.agent, name)
-
-    def act(self, params: Any, adapted: Any, memory: Any, timestep: Any, key: Key) -> Any:
-        return self.agent.act(params, adapted, memory, timestep, None)  # type: ignore[arg-type]
-
-
 class Given(NamedTuple):
     """`Tasks` that are handed over as they are."""
 
@@ -264,7 +253,7 @@ def _chunk(
     key: Any,
 ) -> tuple[Any, ...]:
     plan = protocol.plan(benchmark.spec.horizon)._replace(tasks=size)
-    if getattr(agent, "informed", False):
+    if is_informed(agent):
         params = tasks
     streams = streams_of(benchmark.environment)
     if protocol.steps is not None:
@@ -273,6 +262,5 @@ def _chunk(
     rollouts: Rollout = trials.rollouts
     kept = rollouts.timestep, rollouts.decision.extras
     timestep, extras = jax.tree.map(lambda x: x[:shown, :, : protocol.shown_streams], kept)
-    believed = getattr(agent, "believed", None)
-    beliefs = None if believed is None else believed(params, extras, jax.random.fold_in(key, 0))
+    beliefs = beliefs_of(agent, params, extras, jax.random.fold_in(key, 0))
     return scores_of(trials, protocol.episodes), (timestep.observation, timestep.first, beliefs)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from ..offers import beliefs_of
 from ..types import (
     Adapted,
     Agent,
@@ -77,9 +78,7 @@ def _live(
     who, where = (Unaware(agent), Watched(streams)) if states else (agent, streams)
     trials, _, _ = collect(who, where, Given(tasks), plan, params, None, key, judged=True)
     rollouts: Rollout = jax.tree.map(lambda x: x[0], trials.rollouts)
-    believed = getattr(agent, "believed", None)
-    beliefs = None if believed is None else believed(params, rollouts.decision.extras, jax.random.fold_in(key, 0))
-    return rollouts, beliefs
+    return rollouts, beliefs_of(agent, params, rollouts.decision.extras, jax.random.fold_in(key, 0))
 
 
 class Watched(NamedTuple):
