@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 
 from . import buffers
-from .ops import distributions, squashed
+from .ops import distributions, observations, squashed
 from .ops.transitions import Transition, transitions
 from .ranges import check_range
 from .types import Array, Key, Metrics, Params, Plan, Rollout, Spec, Trial, UserError
@@ -77,7 +77,7 @@ class ReplayState(NamedTuple):
 
 def check(learner: Any) -> None:
     """Raise a `UserError` unless observations are served, and the rings hold what is collected at once."""
-    distributions.flat_size(learner.spec.observation_space)
+    observations.flat_size(learner.spec.observation_space)
     made = plan(learner)
     check_range("capacity", learner.capacity, made.environment_steps)
     check_range("fine_tuning_capacity", learner.fine_tuning_capacity, made.streams * made.steps)
@@ -107,7 +107,7 @@ def init(learner: Learner, key: Key) -> ReplayState:
 
 def _empty(learner: Learner, capacity: int) -> buffers.Ring:
     """A ring of transitions as `learner` keeps them."""
-    observation = jnp.zeros((distributions.flat_size(learner.spec.observation_space),), jnp.float32)
+    observation = observations.nothing(learner.spec.observation_space)
     action, nothing = distributions.zero_action(learner.spec.action_space), jnp.zeros((), jnp.float32)
     return buffers.ring(Transition(observation, action, nothing, nothing, observation), capacity)
 

@@ -35,7 +35,7 @@ import optax
 
 from .. import buffers
 from ..nets.policy import Batch, Policy, PolicyParams
-from ..ops import distributions, inner, policy_losses
+from ..ops import inner, policy_losses
 from ..ops.descent import adam, descend
 from ..ops.tasks import check_index, map_tasks, mean_gradient
 from ..ranges import above, at_least, between, check_range, check_ranges
@@ -68,7 +68,7 @@ class GMPSState(NamedTuple):
 class Demonstration(NamedTuple):
     """States of one task and what its expert does there, `weight` 0 when there are none: leaves [batch, ...]."""
 
-    observation: Array
+    observation: Any  # as it is kept
     action: Array
     weight: Array  # float32 []
 
@@ -194,8 +194,7 @@ class GMPS:
         contexts = jax.random.normal(context_key, (count, self.context), jnp.float32)
         experts = self._policy.init(expert_key)._replace(context=contexts)
         params = GMPSParams(policy, step_sizes, experts, jnp.zeros((), bool))
-        size = distributions.flat_size(self.spec.observation_space)
-        ring = buffers.task_ring(jnp.zeros((size,), jnp.float32), count, self.capacity)
+        ring = buffers.task_ring(self._policy.perception.nothing(), count, self.capacity)
         optimizer = self._optimizer(self.learning_rate).init((policy, step_sizes))
         expert_optimizer = self._optimizer(self.expert_learning_rate).init(experts)
         return GMPSState(params, optimizer, expert_optimizer, ring, jnp.zeros((), jnp.int32))
@@ -206,7 +205,8 @@ class GMPS:
     def update(self, state: GMPSState, trials: Trial, key: Key) -> tuple[GMPSState, Metrics]:
         batches = map_tasks(lambda trial: jax.lax.map(self._batch, trial.rollouts), trials)
         imitating = state.params.imitating
-        visited = batches.observation[:, -1].reshape(len(trials.birth.index), -1, batches.observation.shape[-1])
+        count = len(trials.birth.index)
+        visited = jax.tree.map(lambda x: x[:, -1].reshape(count, -1, *x.shape[4:]), batches.observation)
         ring = jax.lax.cond(
             jnp.logical_or(self.relabel, jnp.logical_not(imitating)),
             lambda: buffers.add_by_task(state.states, trials.birth.index, visited),
@@ -255,7 +255,8 @@ class GMPS:
 
     def demonstrate(self, experts: PolicyParams, ring: buffers.TaskRing, index: Array, key: Key) -> Demonstration:
         """What the expert of one task does in `batch` states drawn from its ring."""
-        observation = buffers.sample_by_task(ring, key, index[None], self.batch)[0]
+        drawn = buffers.sample_by_task(ring, key, index[None], self.batch)
+        observation = jax.tree.map(lambda x: x[0], drawn)
         action = self._policy.distribution(self.expert(experts, index), observation).mode()
         return Demonstration(observation, action, (ring.held[index] > 0).astype(jnp.float32))
 

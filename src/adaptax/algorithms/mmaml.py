@@ -43,6 +43,7 @@ from ..nets.policy import Batch, Policy, PolicyParams
 from ..nets.recurrent import gru
 from ..ops import distributions, inner, policy_losses
 from ..ops.descent import adam, descend
+from ..ops.observations import gather
 from ..ops.tasks import map_tasks
 from ..ranges import above, at_least, between, check_range, check_ranges
 from ..types import Array, Birth, Decision, Key, Memory, Metrics, Params, Plan, Rollout, Spec, Timestep, Trial
@@ -79,7 +80,7 @@ class Lesson(NamedTuple):
     """What the outer loss sees of one task, or of all with a leading axis [N]."""
 
     rounds: Batch  # leading axis [R]
-    transitions: Array  # of the probing round [B, T, ...]
+    transitions: Any  # of the probing round, gathered: [B, T, ...]
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,7 @@ class MMAML:
     @property
     def _networks(self) -> tuple[Network, Network]:
         """The GRU of one direction; A and B."""
-        seen = distributions.flat_size(self.spec.observation_space)
+        seen = self._policy.perception.size
         done = distributions.outputs_needed(self.spec.action_space)
         encoder = gru(seen + done + 2, self.encoder_hidden)
         return encoder, mlp((2 * self.encoder_hidden, 2 * sum(self.hidden)), last_scale=0.0)  # neutral at first
@@ -176,18 +177,19 @@ class MMAML:
     def _acting(self, modulated: Modulated, rounds: Array) -> Adapted:
         return Adapted(modulate(*modulated), modulated, rounds)
 
-    def _transitions(self, rollout: Rollout) -> Array:
-        """What the encoder reads of a round: [B, T, observation + action + reward + first]."""
+    def _transitions(self, rollout: Rollout) -> Any:
+        """What the encoder reads of a round: observation, action, reward and first, gathered; [B, T, I]."""
         seen = self._policy.observe(rollout.timestep.observation)
         done = distributions.flatten(self.spec.action_space, rollout.decision.action)
-        first = rollout.timestep.first.astype(seen.dtype)
-        return jnp.concatenate([seen, done, rollout.reward[..., None], first[..., None]], axis=-1)
+        first = rollout.timestep.first.astype(jnp.float32)
+        return gather(seen, done, rollout.reward[..., None], first[..., None])
 
-    def encode(self, params: MMAMLParams, transitions: Array) -> Array:
+    def encode(self, params: MMAMLParams, transitions: Any) -> Array:
         """υ [..., 2 · encoder_hidden] from [..., B, T, I]: where the GRUs of both directions end, mean over B."""
-        forwards = jnp.moveaxis(transitions, -2, 0)
+        read = self._policy.features(params.policy, transitions)
+        forwards = jnp.moveaxis(read, -2, 0)
         both = jnp.stack([forwards, forwards[::-1]])
-        memory = jnp.zeros((2, *forwards.shape[1:-1], self.encoder_hidden), transitions.dtype)
+        memory = jnp.zeros((2, *forwards.shape[1:-1], self.encoder_hidden), read.dtype)
         outputs, _ = jax.vmap(self._networks[0].unroll)(params.encoder, (memory,), both)
         ends = jnp.mean(outputs[:, -1], axis=-2)
         return jnp.concatenate([ends[0], ends[1]], axis=-1)

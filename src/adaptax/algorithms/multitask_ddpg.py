@@ -24,10 +24,12 @@ import optax
 
 from .. import replay
 from ..nets.network import Network
+from ..nets.perception import Perception, perceiving
 from ..nets.soft_actor_critic import near_zero
 from ..ops import chance, distributions, squashed
 from ..ops.averaging import polyak
 from ..ops.descent import adam, step
+from ..ops.observations import Kept, gather
 from ..ops.temporal_difference import smoothed_action, soft_target
 from ..ops.transitions import Transition
 from ..ranges import above, at_least, at_most, between, check_ranges
@@ -106,9 +108,14 @@ class MultitaskDDPG:
     @property
     def _networks(self) -> tuple[Network, Network]:
         """Policy and critic."""
-        observation = distributions.flat_size(self.spec.observation_space)
-        action = distributions.flat_size(self.spec.action_space)
-        return near_zero((observation, *self.hidden, action)), near_zero((observation + action, *self.hidden, 1))
+        perception, action = self._perception, distributions.flat_size(self.spec.action_space)
+        policy = near_zero((perception.size, *self.hidden, action))
+        critic = near_zero((perception.size + action, *self.hidden, 1))
+        return perceiving(perception, policy), perceiving(perception, critic)
+
+    @property
+    def _perception(self) -> Perception:
+        return Perception(self.spec.observation_space)
 
     # --- how the agent faces one task ---
 
@@ -121,21 +128,20 @@ class MultitaskDDPG:
     def act(
         self, params: DDPGParams, adapted: Adapted, memory: Memory, timestep: Timestep, key: Key
     ) -> tuple[Decision, Memory]:
-        observation = distributions.flatten(self.spec.observation_space, timestep.observation)
-        action = self.policy(adapted.params.online.policy, observation)
+        action = self.policy(adapted.params.online.policy, self._perception.keep(timestep.observation))
         action = action + self.noise * chance.normal(key, action.shape)
         return Decision(squashed.to_space(self.spec.action_space, jnp.clip(action, -1.0, 1.0))), memory
 
     def adapt(self, params: DDPGParams, adapted: Adapted, rollout: Rollout, key: Key) -> Adapted:
         return replay.adapt(self, adapted, rollout, key)
 
-    def policy(self, params: Params, observation: Array) -> Array:
-        """μ(s) in (−1, 1) at flat observations [..., O]."""
+    def policy(self, params: Params, observation: Kept) -> Array:
+        """μ(s) in (−1, 1) at observations [...] as they are kept."""
         return jnp.tanh(self._networks[0].apply(params, (), observation)[0])
 
-    def critics(self, params: tuple[Params, ...], observation: Array, action: Array) -> tuple[Array, ...]:
+    def critics(self, params: tuple[Params, ...], observation: Kept, action: Array) -> tuple[Array, ...]:
         """Q_i [...] of actions in (−1, 1)."""
-        inputs = jnp.concatenate([observation, action], axis=-1)
+        inputs = gather(observation, action)
         return tuple(self._networks[1].apply(critic, (), inputs)[0][..., 0] for critic in params)
 
     # --- how the parameters learn from many tasks ---
@@ -193,6 +199,6 @@ class MultitaskDDPG:
         values = self.critics(critics, batch.observation, batch.action)
         return sum((jnp.mean(jnp.square(value - goal)) for value in values), jnp.zeros(()))
 
-    def policy_loss(self, policy: Params, critics: tuple[Params, ...], observation: Array) -> Array:
-        """−mean Q_1(s, μ(s)) at flat observations [B, O]."""
+    def policy_loss(self, policy: Params, critics: tuple[Params, ...], observation: Kept) -> Array:
+        """−mean Q_1(s, μ(s)) at observations [B] as they are kept."""
         return -jnp.mean(self.critics(critics[:1], observation, self.policy(policy, observation))[0])

@@ -28,10 +28,12 @@ import optax
 from .. import replay
 from ..nets.mlp import mlp
 from ..nets.network import Network
+from ..nets.perception import Perception, perceiving
 from ..ops import distributions
 from ..ops.averaging import polyak
 from ..ops.descent import adam, step
 from ..ops.epsilon_greedy import annealed, epsilon_greedy
+from ..ops.observations import Kept
 from ..ops.temporal_difference import dueling, q_learning_target
 from ..ops.transitions import Transition
 from ..ranges import above, at_least, at_most, between, check_ranges
@@ -115,9 +117,12 @@ class MultitaskDQN:
 
     @property
     def _network(self) -> Network:
-        observation = distributions.flat_size(self.spec.observation_space)
         actions = distributions.outputs_needed(self.spec.action_space)
-        return mlp((observation, *self.hidden, actions + self.dueling))
+        return perceiving(self._perception, mlp((self._perception.size, *self.hidden, actions + self.dueling)))
+
+    @property
+    def _perception(self) -> Perception:
+        return Perception(self.spec.observation_space)
 
     # --- how the agent faces one task ---
 
@@ -130,8 +135,7 @@ class MultitaskDQN:
     def act(
         self, params: DQNParams, adapted: Adapted, memory: Memory, timestep: Timestep, key: Key
     ) -> tuple[Decision, Memory]:
-        observation = distributions.flatten(self.spec.observation_space, timestep.observation)
-        values = self.values(adapted.params.online, observation)
+        values = self.values(adapted.params.online, self._perception.keep(timestep.observation))
         return Decision(epsilon_greedy(values, adapted.params.epsilon, key)), memory
 
     def adapt(self, params: DQNParams, adapted: Adapted, rollout: Rollout, key: Key) -> Adapted:
@@ -139,8 +143,8 @@ class MultitaskDQN:
         last: Any = adapted.params._replace(epsilon=jnp.asarray(self.final_epsilon, jnp.float32))
         return adapted._replace(params=last)
 
-    def values(self, params: Params, observation: Array) -> Array:
-        """Q(s, ·) [..., A] at flat observations [..., O]."""
+    def values(self, params: Params, observation: Kept) -> Array:
+        """Q(s, ·) [..., A] at observations [...] as they are kept."""
         outputs, _ = self._network.apply(params, (), observation)
         return dueling(outputs[..., :1], outputs[..., 1:]) if self.dueling else outputs
 

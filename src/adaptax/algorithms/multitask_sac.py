@@ -28,6 +28,7 @@ from ..nets.soft_actor_critic import SoftActorCritic
 from ..ops import distributions, squashed
 from ..ops.averaging import polyak
 from ..ops.descent import adam, step
+from ..ops.observations import Kept
 from ..ops.temporal_difference import soft_target, temperature_loss
 from ..ops.transitions import Transition
 from ..ranges import above, at_least, at_most, between, check_ranges
@@ -107,20 +108,20 @@ class MultitaskSAC:
     def act(
         self, params: SACParams, adapted: Adapted, memory: Memory, timestep: Timestep, key: Key
     ) -> tuple[Decision, Memory]:
-        observation = distributions.flatten(self.spec.observation_space, timestep.observation)
+        observation = self._networks.perception.keep(timestep.observation)
         action = self.policy(adapted.params.policy, observation).sample(key)
         return Decision(squashed.to_space(self.spec.action_space, action)), memory
 
     def adapt(self, params: SACParams, adapted: Adapted, rollout: Rollout, key: Key) -> Adapted:
         return replay.adapt(self, adapted, rollout, key)
 
-    def policy(self, params: Params, observation: Array) -> squashed.SquashedGaussian:
-        """π(· | s) at flat observations [..., O]."""
-        return self._networks.policy(params, observation, _nothing(observation))
+    def policy(self, params: Params, observation: Kept) -> squashed.SquashedGaussian:
+        """π(· | s) at observations [...] as they are kept."""
+        return self._networks.policy(params, observation)
 
-    def critics(self, params: tuple[Params, Params], observation: Array, action: Array) -> tuple[Array, Array]:
+    def critics(self, params: tuple[Params, Params], observation: Kept, action: Array) -> tuple[Array, Array]:
         """Q_1 and Q_2 [...] of actions in (−1, 1)."""
-        return self._networks.critics(params, observation, action, _nothing(observation))
+        return self._networks.critics(params, observation, action)
 
     # --- how the parameters learn from many tasks ---
 
@@ -175,14 +176,9 @@ class MultitaskSAC:
         return sum((jnp.mean(jnp.square(value - goal)) for value in values), jnp.zeros(()))
 
     def policy_loss(
-        self, policy: Params, critics: tuple[Params, Params], log_temperature: Array, observation: Array, key: Key
+        self, policy: Params, critics: tuple[Params, Params], log_temperature: Array, observation: Kept, key: Key
     ) -> tuple[Array, Array]:
-        """The loss at flat observations [B, O], and log π(ã | s) [B]."""
+        """The loss at observations [B] as they are kept, and log π(ã | s) [B]."""
         action, logs = self.policy(policy, observation).sample_with_log_probability(key)
         lower = jnp.minimum(*self.critics(critics, observation, action))
         return jnp.mean(jnp.exp(log_temperature) * logs - lower), logs
-
-
-def _nothing(observation: Array) -> Array:
-    """The latent [..., 0] of a policy that is told nothing of its task."""
-    return observation[..., :0]

@@ -38,11 +38,12 @@ import optax
 from .. import buffers
 from ..nets.soft_actor_critic import SoftActorCritic, SoftActorCriticParams
 from ..nets.task_encoder import TaskEncoder
-from ..ops import chance, distributions, squashed
+from ..ops import chance, squashed
 from ..ops.averaging import polyak
 from ..ops.descent import adam, step
 from ..ops.distributions import DiagonalGaussian
 from ..ops.gaussian_product import GaussianProduct, no_factors
+from ..ops.observations import Kept, gather
 from ..ops.tasks import mean_gradient
 from ..ops.transitions import Transition, transitions
 from ..ranges import above, at_least, at_most, between, check_range, check_ranges
@@ -168,7 +169,7 @@ class PEARL:
     def _encoder(self) -> TaskEncoder:
         observation, action = self._actor_critic.sizes
         inputs = observation + action + 1 + observation * self.next_in_context
-        return TaskEncoder(inputs, self.latent, self.encoder_hidden)
+        return TaskEncoder(self._actor_critic.perception, inputs, self.latent, self.encoder_hidden)
 
     # --- how the agent faces one task ---
 
@@ -184,7 +185,7 @@ class PEARL:
     ) -> tuple[Decision, Array]:
         latent_key, action_key = chance.split(key, 2)
         latent = jnp.where(timestep.first, self._draw(self.belief(adapted), latent_key), memory)
-        observation = distributions.flatten(self.spec.observation_space, timestep.observation)
+        observation = self._actor_critic.perception.keep(timestep.observation)
         policy = self._actor_critic.policy(params.actor_critic.policy, observation, latent)
         certain = jnp.logical_or(self.explore_by_mean, jnp.logical_not(self._exploring(adapted)))
         by_mean = adapted.judged & self.judged_by_mean & certain
@@ -192,8 +193,8 @@ class PEARL:
         return Decision(squashed.to_space(self.spec.action_space, action)), latent
 
     def adapt(self, params: PEARLParams, adapted: PEARLAdapted, rollout: Rollout, key: Key) -> PEARLAdapted:
-        read = self._read(rollout)
-        factors = self._encoder.product(params.encoder, read.reshape(-1, read.shape[-1]))
+        read = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), self._read(rollout))
+        factors = self._encoder.product(params.encoder, read)
         ended = jnp.sum(jnp.logical_or(rollout.terminated, rollout.truncated), dtype=jnp.int32)
         rewarded = jnp.logical_or(adapted.rewarded, jnp.any(rollout.reward != 0.0))
         return PEARLAdapted(adapted.factors.times(factors), adapted.episodes + ended, rewarded, adapted.judged)
@@ -213,11 +214,13 @@ class PEARL:
     def _draw(self, belief: DiagonalGaussian, key: Key | None) -> Array:
         return belief.mode() if self.deterministic else belief.sample(key)
 
-    def _read(self, rollout: Rollout) -> Array:
-        """What the encoder reads of each transition: (s, a, r[, s']), with the reward that is perceived [..., I]."""
-        of = self._transitions(rollout)
-        parts = [of.observation, of.action, rollout.reward[..., None]]
-        return jnp.concatenate([*parts, of.next_observation] if self.next_in_context else parts, axis=-1)
+    def _read(self, rollout: Rollout) -> Any:
+        """What the encoder reads of each transition: (s, a, r[, s']) gathered, with the reward that is perceived."""
+        return self._gathered(self._transitions(rollout)._replace(reward=rollout.reward))
+
+    def _gathered(self, of: Transition) -> Any:
+        reached = (of.next_observation,) if self.next_in_context else ()
+        return gather(of.observation, of.action, of.reward[..., None], *reached)
 
     def _transitions(self, rollout: Rollout) -> Transition:
         """What soft actor-critic learns from: actions in (−1, 1), the reward for training."""
@@ -231,8 +234,8 @@ class PEARL:
         encoder, learns = self._encoder.init(encoder_key), self._actor_critic.init(actor_critic_key)
         init = self._optimizer.init
         optimizers = (init((encoder, learns.critics)), init((learns.policy, learns.value)))
-        observation, action = (jnp.zeros((size,), jnp.float32) for size in self._actor_critic.sizes)
-        nothing = jnp.zeros((), jnp.float32)
+        observation, nothing = self._actor_critic.perception.nothing(), jnp.zeros((), jnp.float32)
+        action = jnp.zeros((self._actor_critic.sizes[1],), jnp.float32)
         count, plan = self.spec.training_tasks or 0, self.plan
         like = Transition(observation, action, nothing, nothing, observation)
         read = (self.context_rounds or plan.rounds) * plan.streams * plan.steps
@@ -241,7 +244,7 @@ class PEARL:
             learns.value,
             optimizers,
             buffers.task_ring(like, count, self.capacity),
-            buffers.task_ring(jnp.zeros((self._encoder.inputs,), jnp.float32), count, read),
+            buffers.task_ring(self._gathered(like), count, read),
             jnp.zeros((), jnp.int32),
         )
 
@@ -255,7 +258,7 @@ class PEARL:
 
         held = jax.tree.map(flat, self._transitions(trials.rollouts))
         transitions = buffers.add_by_task(state.transitions, trials.birth.index, held)
-        read = flat(self._read(trials.rollouts)[:, : self.context_rounds or None])
+        read = jax.tree.map(lambda x: flat(x[:, : self.context_rounds or None]), self._read(trials.rollouts))
         contexts = buffers.add_by_task(state.contexts, trials.birth.index, read, clear=True)
 
         def improve(learned: Learned, key: Key) -> tuple[Learned, Metrics]:
@@ -290,9 +293,9 @@ class PEARL:
         return (params, polyak(target, value, self.target_rate), (first, second)), metrics
 
     def critic_loss(
-        self, target: Params, learned: tuple[Params, Params], batch: Transition, context: Array, key: Key
+        self, target: Params, learned: tuple[Params, Params], batch: Transition, context: Any, key: Key
     ) -> tuple[Array, tuple[Array, Metrics]]:
-        """The loss of encoder and critics on the transitions [B] and the context [C, I] of one task; and z̄ [B, Z].
+        """The loss of encoder and critics on the transitions [B] and the context [C] of one task; and z̄ [B, Z].
 
         Its mean over the M tasks of a meta-batch has the divergence summed over tasks: here it counts M times.
         """
@@ -311,9 +314,9 @@ class PEARL:
         return loss, (fixed, metrics)
 
     def actor_loss(
-        self, critics: Params, learned: tuple[Params, Params], observation: Array, latent: Array, key: Key
+        self, critics: Params, learned: tuple[Params, Params], observation: Kept, latent: Array, key: Key
     ) -> tuple[Array, Metrics]:
-        """The losses of policy and value, added up, at one task's observations [B, O] and latents z̄ [B, Z]."""
+        """The losses of policy and value, added up, at one task's observations [B] and latents z̄ [B, Z]."""
         policy_params, value_params = learned
         policy = self._actor_critic.policy(policy_params, observation, latent)
         action, logs = policy.sample_with_log_probability(key)

@@ -37,6 +37,7 @@ from ..nets.network import Network
 from ..nets.policy import Batch, Policy, PolicyParams
 from ..ops import distributions, inner, policy_losses
 from ..ops.descent import adam, descend
+from ..ops.observations import gather
 from ..ops.returns import standardize, steps_since
 from ..ops.tasks import map_tasks, mean_gradient
 from ..ranges import above, at_least, between, check_ranges
@@ -86,7 +87,7 @@ class Lesson(NamedTuple):
     """What the outer loss sees of one task, or of all with a leading axis [N]."""
 
     rounds: Round  # leading axis [R]
-    transitions: Array  # of the probing round [B, T, ...]
+    transitions: Any  # of the probing round, gathered: [B, T, ...]
     reached: Array  # G []
 
 
@@ -157,7 +158,7 @@ class TaskModel:
     @property
     def _networks(self) -> tuple[Network, Network, Network]:
         """f, g and h."""
-        seen = distributions.flat_size(self.spec.observation_space)
+        seen = self._policy.perception.size
         done = distributions.outputs_needed(self.spec.action_space)
         arrays = len(jax.tree.leaves(jax.eval_shape(self._policy.init, jax.random.key(0))))
         encoder = mlp((seen + done + 2, *self.encoder_hidden, self.embedding))
@@ -193,17 +194,18 @@ class TaskModel:
 
         return jax.lax.cond(adapted.rounds == 0, probed, stepped)._replace(rounds=adapted.rounds + 1)
 
-    def _transitions(self, rollout: Rollout) -> Array:
-        """What the encoder reads of a round: [B, T, observation + action + reward + time]."""
+    def _transitions(self, rollout: Rollout) -> Any:
+        """What the encoder reads of a round: observation, action, reward and time, gathered; [B, T, I]."""
         clock = steps_since(jnp.swapaxes(rollout.timestep.first, 0, 1)).T / self.spec.horizon
         seen = self._policy.observe(rollout.timestep.observation)
         done = distributions.flatten(self.spec.action_space, rollout.decision.action)
-        return jnp.concatenate([seen, done, rollout.reward[..., None], clock[..., None]], axis=-1)
+        return gather(seen, done, rollout.reward[..., None], clock[..., None])
 
-    def judge(self, params: TaskModelParams, transitions: Array) -> Judgement:
+    def judge(self, params: TaskModelParams, transitions: Any) -> Judgement:
         """w and y from the probing round."""
         encoder, head, _ = self._networks
-        embedding = jnp.mean(encoder.apply(params.encoder, (), transitions)[0], axis=(0, 1))
+        read = self._policy.features(params.policy, transitions)
+        embedding = jnp.mean(encoder.apply(params.encoder, (), read)[0], axis=(0, 1))
         difficulty, _ = head.apply(params.difficulty, (), embedding)
         known = jax.lax.stop_gradient(jnp.concatenate([embedding, difficulty]))
         return Judgement(self.similarity(params, embedding), difficulty[0], known)

@@ -38,9 +38,10 @@ from ..nets.bonuses import Bonuses, BonusState
 from ..ops import distributions, minibatches, policy_losses, returns, running
 from ..ops.descent import adam, stepper
 from ..ops.distributions import DiagonalGaussian
+from ..ops.observations import gather
 from ..ops.running import Moments
 from ..ranges import above, at_least, between, check_range, check_ranges
-from ..types import Adapted, Array, Birth, Decision, Key, Metrics, Plan, Rollout, Spec, Timestep, Trial
+from ..types import Adapted, Array, Birth, Decision, Key, Metrics, Plan, Rollout, Spec, Timestep, Trial, UserError
 
 # Least share of an iteration in the moments of the heads' inputs: beliefs drift while the encoder learns.
 REMEMBERED = 1 / 500
@@ -71,7 +72,7 @@ class Extras(NamedTuple):
 class Batch(NamedTuple):
     """Decisions one by one, as sequences of one step: leaves [1, S, ...]."""
 
-    inputs: Array
+    inputs: Any
     action: Array
     log_probability: Array
     advantage: Array
@@ -161,6 +162,8 @@ class VariBAD:
         check_range("minibatches", self.minibatches, 1, self.tasks * self.streams * self.plan.steps)
         recurrent_network(self.network)
         self.belief_model.check()
+        if self.normalize and self.belief_model.perception.learned:
+            raise UserError("normalize is for flat observations; these have images or tokens, so leave it off")
         distributions.outputs_needed(self.spec.action_space)
 
     @property
@@ -211,12 +214,12 @@ class VariBAD:
         belief = DiagonalGaussian(*jnp.split(extras.belief, 2, axis=-1))
         return self.belief_model.expected_by_place(params.model, belief, key)
 
-    def _inputs(self, params: VariBADParams, read: Array) -> Array:
+    def _inputs(self, params: VariBADParams, read: Any) -> Any:
         return running.normalize(params.inputs, read) if isinstance(params.inputs, Moments) else read
 
-    def _read(self, timestep: Timestep, belief: Array) -> Array:
+    def _read(self, timestep: Timestep, belief: Array) -> Any:
         first = timestep.first.astype(jnp.float32)[..., None]
-        return jnp.concatenate([self.belief_model.flat(timestep.observation), first, belief], axis=-1)
+        return gather(self.belief_model.keep(timestep.observation), first, belief)
 
     # --- how meta-parameters learn from many tasks ---
 

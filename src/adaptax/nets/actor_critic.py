@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +12,7 @@ from ..ops import distributions
 from ..types import Array, Key, Params, Spec
 from .mlp import mlp
 from .network import Network
+from .perception import Perception, perceiving
 
 
 class ActorCriticParams(NamedTuple):
@@ -21,7 +22,8 @@ class ActorCriticParams(NamedTuple):
 
 
 class ActorCritic(NamedTuple):
-    """Two stacks of `hidden` tanh units, from vectors of `inputs` entries to a policy and a value."""
+    """Two stacks of `hidden` tanh units to a policy and a value, from what was gathered: vectors of `inputs` entries
+    once observations are features. Both have a perception of their own."""
 
     spec: Spec
     inputs: int
@@ -31,7 +33,8 @@ class ActorCritic(NamedTuple):
     def _networks(self) -> tuple[Network, Network]:
         outputs = distributions.outputs_needed(self.spec.action_space)
         policy = mlp((self.inputs, *self.hidden, outputs), jnp.tanh, last_scale=0.01)
-        return policy, mlp((self.inputs, *self.hidden, 1), jnp.tanh)
+        perception = Perception(self.spec.observation_space)
+        return perceiving(perception, policy), perceiving(perception, mlp((self.inputs, *self.hidden, 1), jnp.tanh))
 
     def init(self, key: Key) -> ActorCriticParams:
         policy_key, value_key = jax.random.split(key)
@@ -39,8 +42,8 @@ class ActorCritic(NamedTuple):
         log_std = distributions.initial_log_std(self.spec.action_space)
         return ActorCriticParams(policy.init(policy_key), value.init(value_key), log_std)
 
-    def decide(self, params: ActorCriticParams, inputs: Array) -> tuple[distributions.Distribution, Array]:
-        """The policy and the value [...] at inputs [..., I]."""
+    def decide(self, params: ActorCriticParams, inputs: Any) -> tuple[distributions.Distribution, Array]:
+        """The policy and the value [...] at gathered inputs [...]."""
         policy, value = self._networks
         outputs, _ = policy.apply(params.policy, (), inputs)
         distribution = distributions.action_distribution(self.spec.action_space, outputs, params.log_std)

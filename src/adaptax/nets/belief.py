@@ -19,10 +19,12 @@ import numpy as np
 
 from ..ops import distributions
 from ..ops.distributions import DiagonalGaussian
+from ..ops.observations import Kept, gather
 from ..types import Array, Key, Memory, Metrics, Observation, Params, Rollout, Spec, Timestep, UserError
 from . import recurrent_network
 from .mlp import mlp
 from .network import Network
+from .perception import Perception
 from .transformer import Cache
 
 
@@ -34,6 +36,7 @@ class BeliefParams(NamedTuple):
     head: Params  # the recurrence's output to (μ, log σ)
     decoder: Params
     state_decoder: Params = ()  # where states are predicted, too
+    perception: Params = ()  # of images and tokens; () where there are none
 
 
 class BeliefMemory(NamedTuple):
@@ -41,20 +44,21 @@ class BeliefMemory(NamedTuple):
 
     encoder: Memory
     begun: Array
-    observation: Array
+    observation: Kept
 
 
 class Story(NamedTuple):
-    """One trial as the model sees it: T steps, and so T + 1 beliefs."""
+    """One trial as the model sees it: T steps, and so T + 1 beliefs. States are as they are kept."""
 
-    read: Array  # what the encoder reads after each step: [T, I]
-    before: Array  # s_{k−1} and a_{k−1}: [T, O + A]
-    reached: Array  # s_k: [T, O]
+    read: Any  # what the encoder reads after each step, gathered: [T, I]
+    before: Any  # s_{k−1} and a_{k−1}, gathered: [T, O + A]
+    reached: Kept  # s_k: [T, O]
     reward: Array  # r_k [T]
 
 
 class Belief(NamedTuple):
-    """The model for environments like `spec`, with flat observations of O entries and actions of A.
+    """The model for environments like `spec`, with observations of O features and flat actions of A
+    entries.
 
     With `cells`, how many whole numbers each entry of an observation counts, from the lowest of its space, the decoder
     has one head for each place and reads m alone: the T (T + 1) predictions of a trial cost T + 1 products. Otherwise
@@ -62,9 +66,9 @@ class Belief(NamedTuple):
     positive (Bernoulli) in place of the reward itself (Gaussian with unit variance).
 
     With a `state_weight` a second decoder predicts s_k from (s_{k−1}, a_{k−1}, m), Gaussian with unit variance, for
-    tasks that differ in dynamics. `beliefs` and `steps`, where they are not 0, are how many of a trial's beliefs are
-    decoded, and for how many of its steps: drawn afresh for every trial, and weighted so that the sum is expected to
-    be that of all.
+    tasks that differ in dynamics; of images and tokens it predicts the features, as they are. `beliefs` and `steps`,
+    where they are not 0, are how many of a trial's beliefs are decoded, and for how many of its steps: drawn afresh for
+    every trial, and weighted so that the sum is expected to be that of all.
 
     The encoder's `network` is one of `nets.RECURRENT`, and `span` its own: for how many steps units start out
     remembering, or how many a transformer's context holds, no fewer than a trial has.
@@ -102,11 +106,16 @@ class Belief(NamedTuple):
     @property
     def sizes(self) -> tuple[int, int]:
         """O and A."""
-        space, actions = self.spec.observation_space, self.spec.action_space
-        return distributions.flat_size(space), distributions.flat_size(actions)
+        return self.perception.size, distributions.flat_size(self.spec.action_space)
+
+    @property
+    def perception(self) -> Perception:
+        return Perception(self.spec.observation_space)
 
     def check(self) -> None:
         """Raise a `UserError` unless `cells` counts whole numbers of each entry of an observation."""
+        if self.cells and self.perception.learned:
+            raise UserError("cells count places of flat observations; these have images or tokens, so leave them out")
         if self.cells and len(self.cells) != self.sizes[0]:
             raise UserError(f"cells has {len(self.cells)} numbers; an observation has {self.sizes[0]}")
         if self.cells and not np.all(np.isfinite(self._lowest)):
@@ -133,18 +142,21 @@ class Belief(NamedTuple):
         keys = jax.random.split(key, 4)
         states = self._state_decoder.init(jax.random.fold_in(key, 4)) if self.state_weight else ()
         params = BeliefParams(*(network.init(k) for network, k in zip(self._networks, keys, strict=True)))
-        return params._replace(state_decoder=states)
+        return params._replace(state_decoder=states, perception=self.perception.init(jax.random.fold_in(key, 5)))
 
-    def perceive(self, before: Array, timestep: Timestep) -> Array:
-        """(s_t, a_{t−1}, r_{t−1}, first_t, s_{t−1}) [..., I], with `before` = s_{t−1} [..., O]: where an episode has
-        ended, s_t is not what the last action led to, but s_{t−1} tells."""
+    def features(self, params: BeliefParams, kept: Any) -> Array:
+        """What the model reads [..., I] of what was gathered."""
+        return self.perception.features(params.perception, kept)
+
+    def perceive(self, before: Kept, timestep: Timestep) -> Any:
+        """(s_t, a_{t−1}, r_{t−1}, first_t, s_{t−1}) gathered, with `before` = s_{t−1}: where an episode has ended, s_t
+        is not what the last action led to, but s_{t−1} tells."""
         action = distributions.flatten(self.spec.action_space, timestep.action)
         first = timestep.first.astype(jnp.float32)[..., None]
-        parts = (self.flat(timestep.observation), action, timestep.reward[..., None], first, before)
-        return jnp.concatenate(parts, axis=-1)
+        return gather(self.keep(timestep.observation), action, timestep.reward[..., None], first, before)
 
-    def flat(self, observation: Observation) -> Array:
-        return distributions.flatten(self.spec.observation_space, observation)
+    def keep(self, observation: Observation) -> Kept:
+        return self.perception.keep(observation)
 
     def stories(self, rollouts: Rollout) -> Story:
         """What the model sees of rollouts [N, B, T]: leaves [N·B, T, ...]."""
@@ -152,62 +164,65 @@ class Belief(NamedTuple):
         after = jax.tree.map(
             lambda x, last: jnp.concatenate([x[:, :, 1:], last[:, :, None]], axis=2), rollouts.timestep, rollouts.last
         )
-        observation, reached = self.flat(rollouts.timestep.observation), self.flat(rollouts.next_observation)
+        observation, reached = self.keep(rollouts.timestep.observation), self.keep(rollouts.next_observation)
         action = distributions.flatten(self.spec.action_space, rollouts.decision.action)
-        before = jnp.concatenate([observation, action], axis=-1)
-        story = Story(self.perceive(observation, after), before, reached, rollouts.reward)
+        story = Story(self.perceive(observation, after), gather(observation, action), reached, rollouts.reward)
         return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), story)
 
     def empty_story(self, steps: int) -> Story:
         """Zeros of the shapes of one trial of T = `steps`."""
-        observation, action = self.sizes
-        shapes = ((2 * observation + action + 2,), (observation + action,), (observation,), ())
-        return Story(*(jnp.zeros((steps, *shape), jnp.float32) for shape in shapes))
+        state, done, number = self.perception.nothing(), jnp.zeros((self.sizes[1],)), jnp.zeros((1,))
+        one = Story(gather(state, done, number, number, state), gather(state, done), state, number[0])
+        return jax.tree.map(lambda x: jnp.zeros((steps, *x.shape), x.dtype), one)
 
     def start(self, params: BeliefParams) -> Memory:
         return self._networks[1].start(params.recurrence)
 
-    def read(self, params: BeliefParams, memory: Memory, step: Array) -> tuple[Array, Memory]:
-        """The encoder's output [..., H] and memory after it has read one step [..., I]."""
-        embedding, network, _, _ = self._networks
-        return network.apply(params.recurrence, memory, jax.nn.relu(embedding.apply(params.embedding, (), step)[0]))
+    def read(self, params: BeliefParams, memory: Memory, step: Any) -> tuple[Array, Memory]:
+        """The encoder's output [..., H] and memory after it has read one step, gathered [...]."""
+        return self._networks[1].apply(params.recurrence, memory, self._embed(params, step))
+
+    def _embed(self, params: BeliefParams, read: Any) -> Array:
+        return jax.nn.relu(self._networks[0].apply(params.embedding, (), self.features(params, read))[0])
 
     def belief(self, params: BeliefParams, output: Array) -> DiagonalGaussian:
         """q(m | what was read) [..., Z] of the encoder's output [..., H] after it; zeros where nothing was read."""
         return DiagonalGaussian(*jnp.split(self._networks[2].apply(params.head, (), output)[0], 2, axis=-1))
 
     def start_trial(self, params: BeliefParams) -> BeliefMemory:
-        nowhere = jnp.zeros((self.sizes[0],), jnp.float32)
-        return BeliefMemory(self.start(params), jnp.zeros((), bool), nowhere)
+        return BeliefMemory(self.start(params), jnp.zeros((), bool), self.perception.nothing())
 
     def follow(self, params: BeliefParams, memory: BeliefMemory, timestep: Timestep) -> tuple[Array, BeliefMemory]:
         """b_t = (μ_t, log σ_t) [2 Z] of one stream, and what to remember."""
         output, following = self.read(params, memory.encoder, self.perceive(memory.observation, timestep))
         encoder = _once_begun(memory.begun, following, memory.encoder)
         belief = jnp.concatenate(self.belief(params, jnp.where(memory.begun, output, 0.0)), axis=-1)
-        return belief, BeliefMemory(encoder, jnp.ones((), bool), self.flat(timestep.observation))
+        return belief, BeliefMemory(encoder, jnp.ones((), bool), self.keep(timestep.observation))
 
-    def posteriors(self, params: BeliefParams, read: Array) -> DiagonalGaussian:
+    def posteriors(self, params: BeliefParams, read: Any) -> DiagonalGaussian:
         """q_0 … q_T [T + 1, S, Z] of what the encoder reads [T, S, I]; q_0 before it has read anything."""
-        embedding, network, _, _ = self._networks
-        start = jax.tree.map(lambda x: jnp.broadcast_to(x, (read.shape[1], *x.shape)), self.start(params))
-        embedded = jax.nn.relu(embedding.apply(params.embedding, (), read)[0])
-        outputs, _ = network.unroll(params.recurrence, start, embedded)
+        embedded = self._embed(params, read)
+        start = jax.tree.map(lambda x: jnp.broadcast_to(x, (embedded.shape[1], *x.shape)), self.start(params))
+        outputs, _ = self._networks[1].unroll(params.recurrence, start, embedded)
         return self.belief(params, jnp.concatenate([jnp.zeros_like(outputs[:1]), outputs]))
 
     def after_each_step(self, params: BeliefParams, stories: Story) -> DiagonalGaussian:
         """q_1 … q_T [S, T, Z] of trials: what is believed once a step has been read."""
-        posterior = self.posteriors(params, jnp.swapaxes(stories.read, 0, 1))
+        posterior = self.posteriors(params, _time_first(stories.read))
         return jax.tree.map(lambda x: jnp.swapaxes(x[1:], 0, 1), posterior)
 
     def log_likelihood(self, params: BeliefParams, latent: Array, story: Story) -> Array:
         """Σ_k log p(r_k | s_k, m) [M], with the weighted ones of states, up to a constant, for latents [M, Z] of one
         trial."""
+        before, reached = self.features(params, story.before), self.features(params, story.reached)
+        story = story._replace(before=before, reached=reached)
         rewards = self._reward_likelihood(params, latent, story)
         if not self.state_weight:
             return rewards
-        outputs = self._state_decoder.apply(params.state_decoder, (), _pairs(latent, story.before))[0]
-        return rewards - 0.5 * self.state_weight * jnp.sum(jnp.square(outputs - story.reached), axis=(1, 2))
+        outputs = self._state_decoder.apply(params.state_decoder, (), _pairs(latent, before))[0]
+        # Features that learned to be predicted would all become the same.
+        missed = outputs - jax.lax.stop_gradient(reached)
+        return rewards - 0.5 * self.state_weight * jnp.sum(jnp.square(missed), axis=(1, 2))
 
     def _reward_likelihood(self, params: BeliefParams, latent: Array, story: Story) -> Array:
         if self.cells:
@@ -257,7 +272,7 @@ class Belief(NamedTuple):
 
         with q_{−1} = N(0, I) (eq. 8 and 9, summed over t as in the authors' code).
         """
-        posterior = self.posteriors(params, jnp.swapaxes(stories.read, 0, 1))
+        posterior = self.posteriors(params, _time_first(stories.read))
         before = jax.tree.map(lambda x: jnp.concatenate([jnp.zeros_like(x[:1]), x[:-1]]), posterior)
         divergence = jnp.mean(jnp.sum(posterior.divergence(before), axis=0))
         latent = jnp.swapaxes(posterior.sample(key), 0, 1)
@@ -266,6 +281,11 @@ class Belief(NamedTuple):
         likelihood = jax.vmap(lambda m, story: jnp.sum(self.log_likelihood(params, m, story)))(latent, stories)
         error = -jnp.mean(likelihood) * of_beliefs * of_steps
         return error + prior_weight * divergence, {"model_error": error, "model_divergence": divergence}
+
+
+def _time_first(read: Any) -> Any:
+    """[S, T, ...] to [T, S, ...] in all leaves."""
+    return jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), read)
 
 
 def _once_begun(begun: Array, following: Memory, before: Memory) -> Memory:

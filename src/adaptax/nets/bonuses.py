@@ -104,7 +104,7 @@ class Bonuses(NamedTuple):
     ) -> tuple[Array, BonusState, Metrics]:
         """r⁺ [S, T], the state with the moments after these trials, and the means of the bonuses."""
         after = self.model.after_each_step(params, stories)
-        novelty = self.novelty(state.prior, state.predictor, _hyperstates(stories, after))
+        novelty = self.novelty(state.prior, state.predictor, self._hyperstates(params, stories, after))
         surprise = self.surprise(params, after.sample(key), stories)
         state = state._replace(
             reward=self._count(state.reward, stories.reward),
@@ -127,14 +127,13 @@ class Bonuses(NamedTuple):
 
     def learn(self, state: BonusState, params: BeliefParams, stories: Story, key: Key) -> BonusState:
         """With a step of g on some hyper-states of trials."""
-        reached = _hyperstates(stories, self.model.after_each_step(params, stories))
+        reached = self._hyperstates(params, stories, self.model.after_each_step(params, stories))
         reached = reached.reshape(-1, reached.shape[-1])
         chosen = reached[jax.random.randint(key, (self.batch,), 0, reached.shape[0])]
         slope = jax.grad(lambda g: jnp.mean(self.novelty(state.prior, g, chosen)))(state.predictor)
         predictor, optimizer = step(self._optimizer, state.predictor, state.optimizer, slope)
         return state._replace(predictor=predictor, optimizer=optimizer)
 
-
-def _hyperstates(stories: Story, after: Any) -> Array:
-    """s⁺_{t+1} [S, T, O + 2 Z]."""
-    return jnp.concatenate([stories.reached, after.mean, after.log_std], axis=-1)
+    def _hyperstates(self, params: BeliefParams, stories: Story, after: Any) -> Array:
+        """s⁺_{t+1} [S, T, O + 2 Z]."""
+        return jnp.concatenate([self.model.features(params, stories.reached), after.mean, after.log_std], axis=-1)

@@ -70,7 +70,7 @@ class Perception(NamedTuple):
 
     def nothing(self) -> Kept:
         """What is kept of an observation of zeros."""
-        return self.keep(observations.zeros(self.space))
+        return observations.nothing(self.space)
 
     def init(self, key: Key) -> Params:
         if not self.learned:

@@ -9,15 +9,18 @@ import jax.numpy as jnp
 
 from ..ops import baseline, distributions
 from ..ops.distributions import Distribution
-from ..types import Array, Decision, Key, Params, Rollout, Spec, Timestep
+from ..ops.observations import Kept
+from ..types import Array, Decision, Key, Observation, Params, Rollout, Spec, Timestep
 from .mlp import mlp
 from .network import Network
+from .perception import Perception
 
 
 class PolicyParams(NamedTuple):
     network: Params
     log_std: Array  # [D], whatever the observation; empty for discrete actions
     context: Array  # [C], read beside every observation; empty without one
+    perception: Params = ()  # of images and tokens; () where there are none
 
 
 class Extras(NamedTuple):
@@ -30,7 +33,7 @@ class Extras(NamedTuple):
 class Batch(NamedTuple):
     """One round as losses see it: leaves [B, T, ...]."""
 
-    observation: Array
+    observation: Kept
     action: Array
     extras: Any  # `Extras`, or an algorithm's own that hold these and more
     advantage: Array
@@ -40,13 +43,13 @@ class Seen(Protocol):
     """What a policy reads, at any number of steps."""
 
     @property
-    def observation(self) -> Array: ...
+    def observation(self) -> Kept: ...
 
 
 class Policy(NamedTuple):
-    """Layers of `hidden` units from a flat observation, and `context` further inputs that are parameters themselves
-    and begin as zeros, to a distribution over actions, which for Box actions is a Gaussian whose standard deviation
-    starts at `initial_std` and never acts below `minimum_std`."""
+    """Layers of `hidden` units from the features of an observation, and `context` further inputs that are parameters
+    themselves and begin as zeros, to a distribution over actions, which for Box actions is a Gaussian whose standard
+    deviation starts at `initial_std` and never acts below `minimum_std`."""
 
     spec: Spec
     hidden: Sequence[int]
@@ -57,16 +60,22 @@ class Policy(NamedTuple):
 
     def check(self) -> None:
         """Refuse spaces that are not served, without starting JAX."""
-        distributions.flat_size(self.spec.observation_space)
+        _ = self.perception.size
         distributions.outputs_needed(self.spec.action_space)
 
     def init(self, key: Key) -> PolicyParams:
         log_std = distributions.initial_log_std(self.spec.action_space, math.log(self.initial_std))
-        return PolicyParams(self._network.init(key), log_std, jnp.zeros((self.context,), jnp.float32))
+        context = jnp.zeros((self.context,), jnp.float32)
+        # A key besides the network's: with and without pictures the rest begins alike.
+        return PolicyParams(self._network.init(key), log_std, context, self.perception.init(jax.random.fold_in(key, 1)))
+
+    @property
+    def perception(self) -> Perception:
+        return Perception(self.spec.observation_space)
 
     @property
     def _network(self) -> Network:
-        inputs = distributions.flat_size(self.spec.observation_space) + self.context
+        inputs = self.perception.size + self.context
         return mlp((inputs, *self.hidden, distributions.outputs_needed(self.spec.action_space)), self.activation)
 
     def decide(self, params: PolicyParams, timestep: Timestep, key: Key | None) -> Decision:
@@ -86,12 +95,17 @@ class Policy(NamedTuple):
         """π(· | s) at every step of a batch, whatever its leading axes."""
         return self.distribution(params, seen.observation)
 
-    def observe(self, observation: Array) -> Array:
-        """The observation as a flat vector [..., O]."""
-        return distributions.flatten(self.spec.observation_space, observation)
+    def observe(self, observation: Observation) -> Kept:
+        """Observations [...] as they are kept until they are read."""
+        return self.perception.keep(observation)
 
-    def distribution(self, params: PolicyParams, observation: Array) -> Distribution:
-        """π(· | s) for flat observations [..., O]."""
+    def features(self, params: PolicyParams, kept: Any) -> Array:
+        """What is read of them [..., O]."""
+        return self.perception.features(params.perception, kept)
+
+    def distribution(self, params: PolicyParams, observation: Kept) -> Distribution:
+        """π(· | s) for observations [...] as they are kept."""
+        observation = self.features(params, observation)
         if self.context:
             context = jnp.broadcast_to(params.context, (*observation.shape[:-1], self.context))
             observation = jnp.concatenate([observation, context], axis=-1)
@@ -103,7 +117,8 @@ class Policy(NamedTuple):
 def only_head(step_sizes: PolicyParams) -> PolicyParams:
     """Step sizes that leave all but the last layer where it is (ANIL; Raghu et al. 2020)."""
     body = jax.tree.map(jnp.zeros_like, step_sizes.network[:-1])
-    return step_sizes._replace(network=(*body, step_sizes.network[-1]))
+    perception = jax.tree.map(jnp.zeros_like, step_sizes.perception)
+    return step_sizes._replace(network=(*body, step_sizes.network[-1]), perception=perception)
 
 
 def only_body(step_sizes: PolicyParams) -> PolicyParams:

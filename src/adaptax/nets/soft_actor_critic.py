@@ -7,7 +7,7 @@ networks begin near zero (Rakelly et al. 2019).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -31,7 +31,7 @@ class SoftActorCriticParams(NamedTuple):
 
 class SoftActorCritic(NamedTuple):
     """π(a | s, z), Q_1 and Q_2(s, a, z), V(s, z) for environments like `spec`; a [..., D] in (−1, 1), z
-    [..., `latent`], and s as it is kept (`ops.observations`): each network has a perception of its own.
+    [..., `latent`] or None, and s as it is kept (`ops.observations`): each network has a perception of its own.
 
     Q and V are the networks' outputs times `scale`: in units in which they are of the order of one, output weights need
     not all drift one way to reach them, which makes hidden units alike.
@@ -68,22 +68,26 @@ class SoftActorCritic(NamedTuple):
         critics = critic.init(first_key), critic.init(second_key)
         return SoftActorCriticParams(policy.init(policy_key), critics, value.init(value_key))
 
-    def policy(self, params: Params, observation: Kept, latent: Array) -> SquashedGaussian:
-        outputs, _ = self._networks[0].apply(params, (), gather(observation, latent))
+    def policy(self, params: Params, observation: Kept, latent: Array | None = None) -> SquashedGaussian:
+        outputs, _ = self._networks[0].apply(params, (), _together(observation, latent))
         mean, log_std = jnp.split(outputs, 2, axis=-1)
         return SquashedGaussian(mean, jnp.clip(log_std, *LOG_STD_RANGE))
 
     def critics(
-        self, params: tuple[Params, Params], observation: Kept, action: Array, latent: Array
+        self, params: tuple[Params, Params], observation: Kept, action: Array, latent: Array | None = None
     ) -> tuple[Array, Array]:
         """Q_1 and Q_2, each [...]."""
-        inputs = gather(observation, action, latent)
+        inputs = _together(observation, action, latent)
         first, second = (self.scale * self._networks[1].apply(p, (), inputs)[0][..., 0] for p in params)
         return first, second
 
-    def value(self, params: Params, observation: Kept, latent: Array) -> Array:
-        inputs = gather(observation, latent)
+    def value(self, params: Params, observation: Kept, latent: Array | None = None) -> Array:
+        inputs = _together(observation, latent)
         return self.scale * self._networks[2].apply(params, (), inputs)[0][..., 0]
+
+
+def _together(*parts: Kept) -> Any:
+    return gather(*(part for part in parts if part is not None))
 
 
 def near_zero(sizes: Sequence[int]) -> Network:

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 
 from ..types import Array, Rollout
 from . import returns
+from .observations import Kept, summary
 
 
 def features(observations: Array, steps: Array) -> Array:
@@ -29,8 +30,9 @@ def fit_predict(inputs: Array, targets: Array, regularization: float = 1e-5) -> 
     return (inputs @ chosen).reshape(targets.shape)
 
 
-def advantages(rollout: Rollout, observation: Array, discount: float, trace: float) -> Array:
-    """Standardised advantages [B, T] of one round over the baseline fitted on it, for flat observations [B, T, O].
+def advantages(rollout: Rollout, observation: Kept, discount: float, trace: float) -> Array:
+    """Standardised advantages [B, T] of one round over the baseline fitted on it, for observations [B, T] as
+    they are kept; of images and tokens it sees a `summary`.
 
     As in the authors' code of MAML and its descendants, what would follow a time limit is not bootstrapped: the
     baseline sees the time, and the objective is the finite-horizon return.
@@ -42,7 +44,7 @@ def advantages(rollout: Rollout, observation: Array, discount: float, trace: flo
     first, reward = over_time(rollout.timestep.first), over_time(rollout.reward)
     ended = over_time(rollout.terminated | rollout.truncated)
     reached = returns.discounted_returns(reward, ended, discount)
-    inputs = features(observation, over_time(returns.steps_since(first)))
+    inputs = features(summary(observation), over_time(returns.steps_since(first)))
     values = over_time(fit_predict(inputs, over_time(reached)))
     following = jnp.concatenate([values[1:], jnp.zeros_like(values[:1])])
     advantage = returns.generalized_advantages(reward, values, following, ended, ended, discount, trace)

@@ -129,12 +129,18 @@ def zeros(space: gymnasium.Space, leading: tuple[int, ...] = ()) -> Observation:
     return jnp.asarray(np.zeros((*leading, *(space.shape or ())), space.dtype))  # at most 32 bits, as JAX has them
 
 
-def gather(*parts: Kept) -> Any:
+def nothing(space: gymnasium.Space) -> Kept:
+    """What is kept of an observation of zeros."""
+    return keep(space, zeros(space))
+
+
+def gather(first: Kept, *others: Kept) -> Any:
     """Things kept side by side for a network that reads them together: one vector [..., I] if all of them are vectors,
     and else the tuple of them."""
+    parts = (first, *others)
     if any(isinstance(part, Parts) for part in parts):
         return parts
-    return jnp.concatenate(parts, axis=-1)
+    return jnp.concatenate(parts, axis=-1) if others else first
 
 
 def summary(kept: Kept) -> Array:
@@ -154,7 +160,7 @@ def _pool(image: Array) -> Array:
     image = image.astype(jnp.float32) / unit
     for axis in (-3, -2):
         length = image.shape[axis]
-        share = np.arange(length) * POOLED // length if length > POOLED else np.arange(length)
-        weights = np.eye(share[-1] + 1, dtype=np.float32)[share]
+        fields = min(length, POOLED)
+        weights = np.eye(fields, dtype=np.float32)[np.arange(length) * fields // length]
         image = jnp.moveaxis(jnp.moveaxis(image, axis, -1) @ (weights / weights.sum(0)), -1, axis)
     return image

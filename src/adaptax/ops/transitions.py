@@ -6,23 +6,21 @@ import gymnasium
 import jax.numpy as jnp
 
 from ..types import Array, Rollout
-from . import distributions
+from .observations import Kept, keep
 
 
 class Transition(NamedTuple):
-    """(s, a, r, d, s') with leading axes [...]; s and s' are flat [..., O]."""
+    """(s, a, r, d, s') with leading axes [...]; s and s' as they are kept (`ops.observations`)."""
 
-    observation: Array
+    observation: Kept
     action: Array
     reward: Array
     terminated: Array  # float32: 1 where no value follows; a time limit leaves it 0
-    next_observation: Array
+    next_observation: Kept
 
 
 def transitions(space: gymnasium.Space, rollout: Rollout, action: Array, reward: Array) -> Transition:
     """The steps of `rollout` (any leading axes), with `action` in the learner's own units and the `reward` that it may
     learn from; `space` is that of observations. s' is the true successor, not what follows a reset."""
-    observation, reached = (
-        distributions.flatten(space, x) for x in (rollout.timestep.observation, rollout.next_observation)
-    )
+    observation, reached = (keep(space, x) for x in (rollout.timestep.observation, rollout.next_observation))
     return Transition(observation, action, reward, rollout.terminated.astype(jnp.float32), reached)
