@@ -1,11 +1,10 @@
-"""A small environment whose observations are an image and numbers, or tokens: for tests of what networks read."""
+"""A small environment whose observations are an image, numbers and tokens: for tests of what is made of them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import gymnasium
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -23,16 +22,15 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True)
 class Pictured:
-    """A point on a line, drawn as an image and told in words and numbers; what is near the goal pays."""
+    """A point on a line, drawn as an image and told in numbers and words; what is near the goal pays."""
 
     discrete: bool
-    told: str  # "dict" or "tokens"
     horizon: int = 3
 
     @property
     def spec(self) -> Spec:
         actions = spaces.Discrete(2) if self.discrete else spaces.Box(-1, 1, (1,), np.float32)
-        return Spec(observation_space(self.told), actions, self.horizon, 2, 4)
+        return Spec(OBSERVATIONS, actions, self.horizon, episodes=2)
 
     def reset(self, task: Place, key: Any) -> Any:
         place = jax.random.uniform(key, ())
@@ -44,23 +42,22 @@ class Pictured:
         return (place, clock), Outcome(self._observe(place, clock), 1.0 - jnp.abs(place - task.goal))
 
     def _observe(self, place: Any, clock: Any) -> Any:
-        words = jnp.stack([(place * (WORDS - 1)).astype(jnp.int32), clock % WORDS, jnp.int32(0)])
-        if self.told == "tokens":
-            return words
         row = jnp.maximum(1 - jnp.abs(jnp.arange(SIDE) - place * (SIDE - 1)), 0)
         image = (255 * jnp.stack([jnp.tile(row, (SIDE, 1)), jnp.ones((SIDE, SIDE)) * 0.5], axis=-1)).astype(jnp.uint8)
-        return {"image": image, "vector": jnp.stack([place, -place]), "clock": clock}
+        words = jnp.stack([(place * (WORDS - 1)).astype(jnp.int32), clock % WORDS, jnp.int32(0)])
+        return {"image": image, "vector": jnp.stack([place, -place]), "clock": clock, "words": words}
 
 
-def observation_space(told: str) -> gymnasium.Space:
-    if told == "tokens":
-        return spaces.MultiDiscrete([WORDS] * LENGTH, dtype=np.int32)
-    image = spaces.Box(0, 255, (SIDE, SIDE, 2), np.uint8)
-    return spaces.Dict(
-        {"image": image, "vector": spaces.Box(-1, 1, (2,), np.float32), "clock": spaces.Discrete(4, dtype=np.int32)}
-    )
+OBSERVATIONS = spaces.Dict(
+    {
+        "image": spaces.Box(0, 255, (SIDE, SIDE, 2), np.uint8),
+        "vector": spaces.Box(-1, 1, (2,), np.float32),
+        "clock": spaces.Discrete(4, dtype=np.int32),
+        "words": spaces.MultiDiscrete([WORDS] * LENGTH, dtype=np.int32),
+    }
+)
 
 
-def pictured(discrete: bool = False, told: str = "dict") -> Benchmark:
+def pictured(discrete: bool) -> Benchmark:
     tasks = TaskSet(Place(jnp.asarray([0.0, 0.3, 0.6, 1.0], jnp.float32)))
-    return Benchmark(Pictured(discrete, told), tasks, tasks, tasks)
+    return Benchmark(Pictured(discrete), tasks, tasks, tasks)

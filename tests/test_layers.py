@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "ranges": {"types"},
     "tasks": {"types"},
     "spaces": {"types"},
-    "ops": {"types", "ranges"},
+    "ops": {"types", "ranges", "spaces"},
     "nets": {"types", "ranges", "ops"},
     "buffers": {"types", "ranges", "ops"},
     "replay": {"types", "ranges", "ops", "buffers"},

@@ -1,13 +1,19 @@
 """What an environment's observations and actions are to an agent, and back.
 
-Agents perceive `Discrete` and `Box` observations and choose `Discrete` or one-dimensional `Box` actions. Gymnasium's
-other spaces are turned into these: several discrete choices into one choice among all their combinations, boxes of any
-shape into vectors where they are actions, and composite observations into one vector.
+Agents choose `Discrete` or one-dimensional `Box` actions: several discrete choices become one choice among all their
+combinations, and boxes of any shape vectors. Observations keep their form. They have parts: those of the entries of a
+`Dict` or a `Tuple`, and of any other space itself; a part is
+
+    an image    a `Box` of three axes, [height, width, channels]
+    tokens      a `MultiDiscrete` of one axis with at least two entries, all of which count the same numbers: a sequence
+                from one vocabulary
+    flat        any other `Box`, `Discrete`, `MultiDiscrete` or `MultiBinary`
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import gymnasium
@@ -16,6 +22,7 @@ from gymnasium import spaces
 
 from .types import Spec, UserError
 
+SERVED = "Box, Discrete, MultiDiscrete, MultiBinary, and Dict and Tuple of these"
 COMBINATIONS = 4096  # of several discrete choices: a policy has one output for each
 
 
@@ -37,19 +44,99 @@ class Sides(NamedTuple):
 NO_SIDES = Sides()
 
 
-def observation_side(space: gymnasium.Space) -> Side:
-    """Discrete observations count from 0, boxes are float32 of the same shape, and any other space that Gymnasium can
-    flatten is a vector."""
-    if isinstance(space, spaces.Discrete):
-        return Side(spaces.Discrete(int(space.n)), _number_of(space))
-    if isinstance(space, spaces.Box):
-        return Side(_box(space.low, space.high), _array_of(space))
-    if not isinstance(space, gymnasium.Space):
+def is_image(space: gymnasium.Space) -> bool:
+    return isinstance(space, spaces.Box) and len(space.shape) == 3
+
+
+def is_tokens(space: gymnasium.Space) -> bool:
+    if not isinstance(space, spaces.MultiDiscrete) or len(space.shape) != 1 or len(space.nvec) < 2:
+        return False
+    return bool(np.all(space.nvec == space.nvec[0]) and np.all(space.start == space.start[0]))
+
+
+def parts(space: gymnasium.Space) -> Iterator[tuple[tuple[Any, ...], gymnasium.Space]]:
+    """The parts of a space of observations in its own order, each with the keys and indices that lead to it. Raises a
+    `UserError` for a space that is not served."""
+    if isinstance(space, spaces.Dict | spaces.Tuple):
+        for key, entry in _entries(space):
+            for path, part in parts(entry):
+                yield (key, *path), part
+    elif isinstance(space, spaces.Box | spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary):
+        yield (), space
+    elif isinstance(space, gymnasium.Space):
+        raise UserError(f"the observation space {space} is not served; {SERVED} are")
+    else:
         raise UserError(f"the observation space is {space!r}; it must be a gymnasium.Space")
-    flat = spaces.flatten_space(space) if space.is_np_flattenable else None
-    if not isinstance(flat, spaces.Box):
-        raise UserError(f"the observation space {space} is not served: it has no fixed number of entries")
-    return Side(_box(flat.low, flat.high), _vector_of(space))
+
+
+def _entries(space: spaces.Dict | spaces.Tuple) -> list[tuple[Any, gymnasium.Space]]:
+    return list(space.spaces.items() if isinstance(space, spaces.Dict) else enumerate(space.spaces))
+
+
+def rebuilt(space: gymnasium.Space, of_part: Callable[[Any, tuple[Any, ...]], Any]) -> Any:
+    """What `of_part` makes of each part and the way to it, in the form of an observation."""
+
+    def build(entry: gymnasium.Space, path: tuple[Any, ...]) -> Any:
+        if isinstance(entry, spaces.Dict):
+            return {key: build(one, (*path, key)) for key, one in _entries(entry)}
+        if isinstance(entry, spaces.Tuple):
+            return tuple(build(one, (*path, key)) for key, one in _entries(entry))
+        return of_part(entry, path)
+
+    return build(space, ())
+
+
+def zeros(space: gymnasium.Space, leading: tuple[int, ...] = ()) -> Any:
+    """Observations of zeros with leading axes: NumPy arrays, of their space's dtypes but of at most 32 bits, as JAX has
+    them."""
+
+    def of_part(part: Any, path: tuple[Any, ...]) -> np.ndarray:
+        narrow = {"int64": np.int32, "float64": np.float32}.get(str(part.dtype), part.dtype)
+        return np.zeros((*leading, *(part.shape or ())), narrow)
+
+    return rebuilt(space, of_part)
+
+
+def at(observation: Any, path: tuple[Any, ...]) -> Any:
+    """The entry of an observation to which the keys and indices lead; a `UserError` where there is none."""
+    for key in path:
+        try:
+            observation = observation[key]
+        except (KeyError, IndexError, TypeError) as error:
+            raise UserError(f"the observation is {_describe(observation)}, which has no entry {key!r}") from error
+    return observation
+
+
+def observation_side(space: gymnasium.Space) -> Side:
+    """Observations keep their form. In it discrete ones count from 0, images of bytes stay as they are, other boxes are
+    float32 of the same shape, tokens int32 that count from 0, and what else there is are vectors, as Gymnasium flattens
+    them."""
+    list(parts(space))  # refuse, before anything else, what is not served
+    sides = rebuilt(space, lambda part, path: _part_side(part))
+
+    def form(entry: gymnasium.Space, made: Any) -> gymnasium.Space:
+        if isinstance(entry, spaces.Dict):
+            return spaces.Dict(OrderedDict((key, form(one, made[key])) for key, one in _entries(entry)))
+        if isinstance(entry, spaces.Tuple):
+            return spaces.Tuple([form(one, made[key]) for key, one in _entries(entry)])
+        return made.space
+
+    def convert(value: Any) -> Any:
+        return rebuilt(space, lambda part, path: at(sides, path).convert(at(value, path)))
+
+    return Side(form(space, sides), convert)
+
+
+def _part_side(part: Any) -> Side:
+    if isinstance(part, spaces.Discrete):
+        return Side(spaces.Discrete(int(part.n)), _number_of(part))
+    if isinstance(part, spaces.Box):
+        seen = part if is_image(part) and part.dtype == np.uint8 else _box(part.low, part.high)
+        return Side(seen, _array_of(part, seen.dtype))
+    if is_tokens(part):
+        return Side(spaces.MultiDiscrete(part.nvec, dtype=np.int32), _tokens_of(part))
+    flat: Any = spaces.flatten_space(part)
+    return Side(_box(flat.low, flat.high), _vector_of(part))
 
 
 def action_side(space: gymnasium.Space) -> Side:
@@ -82,13 +169,22 @@ def _number_of(space: spaces.Discrete) -> Callable[[Any], np.int32]:
     return convert
 
 
-def _array_of(space: spaces.Box) -> Callable[[Any], np.ndarray]:
+def _tokens_of(space: spaces.MultiDiscrete) -> Callable[[Any], np.ndarray]:
+    def convert(value: Any) -> np.ndarray:
+        if not space.contains(value):
+            raise UserError(f"the observation is {_describe(value)}, which is not in its space {space}")
+        return (np.asarray(value) - space.start).astype(np.int32)
+
+    return convert
+
+
+def _array_of(space: spaces.Box, dtype: Any) -> Callable[[Any], np.ndarray]:
     def convert(value: Any) -> np.ndarray:
         array = np.asarray(value)
         if array.shape != space.shape or array.dtype != space.dtype:
             due = f"{space.dtype} {list(space.shape)}"
             raise UserError(f"the observation is {_describe(value)}, and its space says {due}")
-        return array.astype(np.float32, copy=False)
+        return array.astype(dtype, copy=False)
 
     return convert
 
@@ -159,9 +255,14 @@ def check_environment(spec: Spec, environment: Any, sides: Sides) -> None:
 
 
 def _fits(kind: str, wanted: Any, found: Any) -> bool:
-    if isinstance(wanted, gymnasium.spaces.Discrete):
-        return isinstance(found, gymnasium.spaces.Discrete) and found.n == wanted.n
-    if not isinstance(wanted, gymnasium.spaces.Box) or not isinstance(found, gymnasium.spaces.Box):
+    if isinstance(wanted, spaces.Discrete):
+        return isinstance(found, spaces.Discrete) and found.n == wanted.n
+    if isinstance(wanted, spaces.Dict | spaces.Tuple) and type(found) is type(wanted):
+        ours, theirs = dict(_entries(wanted)), dict(_entries(found))
+        return ours.keys() == theirs.keys() and all(_fits(kind, ours[key], theirs[key]) for key in ours)
+    if is_tokens(wanted):
+        return is_tokens(found) and found.shape == wanted.shape and found.nvec[0] == wanted.nvec[0]
+    if not isinstance(wanted, spaces.Box) or not isinstance(found, spaces.Box):
         return wanted == found
     # The bounds of observations say nothing to a network; those of actions are what it was trained to act within.
     same_bounds = wanted.shape == found.shape and all(
@@ -170,24 +271,37 @@ def _fits(kind: str, wanted: Any, found: Any) -> bool:
     return same_bounds if kind == "action" else wanted.shape == found.shape
 
 
-def perceived(
-    space: gymnasium.Space, observation: Any, side: Side | None = None, streams: tuple[int, ...] = ()
-) -> np.ndarray:
-    """The observation [*streams, ...] as the agent reads it. Raises a `UserError` for a wrong shape, or where it is not
-    finite."""
-    value = np.asarray(observation if side is None else side.convert(observation), space.dtype)
-    wanted = (*streams, *(space.shape or ()))
-    if value.shape != wanted:
-        raise UserError(f"an observation has the shape {list(value.shape)}; the agent was trained on {list(wanted)}")
-    if value.dtype.kind == "f" and not np.isfinite(value).all():
-        raise UserError(f"an observation is not finite: {observation}")
-    return value
+def perceived(space: gymnasium.Space, observation: Any, side: Side | None = None, streams: tuple[int, ...] = ()) -> Any:
+    """The observation [*streams, ...] as the agent reads it: arrays in the form of its space. Raises a `UserError` for
+    a wrong form or shape, or where it is not finite."""
+    given = observation if side is None else side.convert(observation)
+
+    def of_part(part: Any, path: tuple[Any, ...]) -> np.ndarray:
+        value, wanted = np.asarray(at(given, path), part.dtype), (*streams, *(part.shape or ()))
+        if value.shape != wanted:
+            where = f"{'.'.join(map(str, path))} of " if path else ""
+            raise UserError(
+                f"{where}an observation has the shape {list(value.shape)}; the agent was trained on {list(wanted)}"
+            )
+        if value.dtype.kind == "f" and not np.isfinite(value).all():
+            raise UserError(f"an observation is not finite: {observation}")
+        return value
+
+    return rebuilt(space, of_part)
+
+
+def is_one(space: gymnasium.Space, observation: Any, side: Side | None = None) -> bool:
+    """Whether this is the observation of one stream, and not those of several as the agent reads them."""
+    path, part = next(iter(parts(space)))
+    value = at(observation, path)
+    flattened = side is not None and isinstance(part, spaces.Box) and not isinstance(value, np.ndarray)
+    return flattened or np.ndim(value) == len(part.shape or ())
 
 
 def executed(space: gymnasium.Space, action: np.ndarray, side: Side | None = None) -> Any:
     """The action as an environment takes it: within the bounds of a Box; a whole number where `space` is Discrete."""
     if side is not None:
         return side.convert(action)
-    if isinstance(space, gymnasium.spaces.Box):
+    if isinstance(space, spaces.Box):
         return np.clip(action, space.low, space.high)
     return int(action) if action.ndim == 0 else action

@@ -336,13 +336,14 @@ class Converted(gymnasium.Env):
         return self.observation_space.sample(), 0.0, False, False, {}
 
 
-COMPOSITE = gymnasium.spaces.Dict({"arm": box(-1, 1, 2), "leg": box(-1, 1, 1)})
+PIXELS = gymnasium.spaces.Box(0, 255, (5, 5, 1), np.uint8)
+COMPOSITE = gymnasium.spaces.Dict({"arm": box(-1, 1, 2), "eye": PIXELS, "said": gymnasium.spaces.MultiDiscrete([4, 4])})
 
 
 @pytest.mark.parametrize(
     ("spec", "environment"),
     [
-        ((box(-1, 1, 3), gymnasium.spaces.Discrete(6)), (COMPOSITE, gymnasium.spaces.MultiDiscrete([2, 3]))),
+        ((COMPOSITE, gymnasium.spaces.Discrete(6)), (COMPOSITE, gymnasium.spaces.MultiDiscrete([2, 3]))),
         pytest.param(
             (gymnasium.spaces.Discrete(4), box(-1, 1, 2)),
             (gymnasium.spaces.Discrete(4, start=5), box(-1, 1, 2)),
@@ -363,7 +364,7 @@ def test_other_forms_of_the_same_spaces_are_converted(spec: Any, environment: An
     live.episode()
     assert len(one.done) == 4
     assert one.action_space.contains(live.predict(one.observation_space.sample())[0])
-    many = np.stack([spec[0].sample() for _ in range(3)])
+    many = jax.tree.map(lambda *x: np.stack(x), *(spec[0].sample() for _ in range(3)))
     assert all(map(one.action_space.contains, live.predict(many)[0]))
     with pytest.raises(
         UserError, match="was trained on Discrete" if "Dict" in str(environment[0]) else "trained on Box"

@@ -21,7 +21,7 @@ from ..ops.distributions import zero_action
 from ..run import checkpoint
 from ..run.evaluate import Protocol, check_context, life_key
 from ..run.keys import birth_keys, life_keys, round_keys
-from ..spaces import NO_SIDES, Sides, check_environment, executed, perceived
+from ..spaces import NO_SIDES, Sides, check_environment, executed, perceived, zeros
 from ..types import (
     Adapted,
     Agent,
@@ -248,8 +248,7 @@ class LiveAgent:
         act_keys, self._adapt_key = _keys(self._plan, jax.random.split(key, self._plan.lifetime)[number])
         self._act_keys = np.asarray(act_keys)
         if self._decision is None:
-            space = self.spec.observation_space
-            timestep = self._timestep(0, np.zeros(space.shape or (), space.dtype))
+            timestep = self._timestep(0, zeros(self.spec.observation_space))
             given = (self._params, self._adapted, self._memories[0], timestep, self._act_keys[0, 0])
             self._decision, _ = jax.eval_shape(self._act, *given)
         self._seen = nothing_seen(self.spec, self._plan, self._decision)

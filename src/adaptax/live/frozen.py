@@ -6,14 +6,13 @@ from copy import copy
 from functools import partial
 from typing import Any, NamedTuple, Self
 
-import gymnasium
 import jax
 import jax.extend.core as jex
 import jax.numpy as jnp
 import numpy as np
 
 from ..ops.distributions import zero_action
-from ..spaces import NO_SIDES, Sides, executed, perceived
+from ..spaces import NO_SIDES, Sides, executed, is_one, perceived, zeros
 from ..types import Adapted, Agent, Algorithm, Key, Memory, Params, Spec, Timestep, UserError
 
 
@@ -61,7 +60,7 @@ class Frozen:
         Raises a `UserError` for a wrong shape, where a reward is needed, and once the memory is used up.
         """
         observation, alone = self._perceived(observation)
-        count = len(observation)
+        count = len(jax.tree.leaves(observation)[0])
         if state is None:
             begun, reward = self._begun(count), np.zeros((count,)) if reward is None else reward
             first = np.ones((count,), bool)
@@ -95,13 +94,13 @@ class Frozen:
         action, memory = np.asarray(decided[0]), decided[1]
         return self._executed(action, alone), FrozenState(memory, action, begun.steps + 1)
 
-    def _perceived(self, observation: Any) -> tuple[np.ndarray, bool]:
+    def _perceived(self, observation: Any) -> tuple[Any, bool]:
         """Observations [n, ...], and whether it is one alone. Many are given as the agent reads them."""
         space, side = self._spec.observation_space, self._sides.observation
-        composite = side is not None and isinstance(space, gymnasium.spaces.Box)
-        if (composite and not isinstance(observation, np.ndarray)) or np.ndim(observation) == len(space.shape or ()):
-            return perceived(space, observation, side)[None], True
-        return perceived(space, observation, None, (len(observation),)), False
+        if is_one(space, observation, side):
+            return jax.tree.map(lambda x: x[None], perceived(space, observation, side)), True
+        count = len(jax.tree.leaves(observation)[0])
+        return perceived(space, observation, None, (count,)), False
 
     def _executed(self, action: np.ndarray, alone: bool) -> Any:
         """The action as the environment takes it, or several of them."""
@@ -119,10 +118,10 @@ class Frozen:
         """Whether acting depends on the last reward."""
         if self._reads_reward is None:
             memory, action = jax.tree.map(lambda x: x[0], self._begun(1)[:2])
-            space = self._spec.observation_space
+            nothing = zeros(self._spec.observation_space)
 
             def act(reward: Any) -> Any:
-                timestep = Timestep(jnp.zeros(space.shape or (), space.dtype), action, reward, jnp.zeros((), bool))
+                timestep = Timestep(nothing, action, reward, jnp.zeros((), bool))
                 return self._agent.act(self._params, adapted, memory, timestep, self._key)
 
             program = jax.make_jaxpr(act)(np.float32(0)).jaxpr

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..spaces import zeros as empty
 from ..types import Adapted, Decision, Memory, Plan, Rollout, Spec, Timestep
 
 
@@ -64,18 +65,20 @@ class Standing(NamedTuple):
 
 def nothing_seen(spec: Spec, plan: Plan, decision: Decision) -> Seen:
     """Zeros everywhere; `decision` has the shapes and dtypes of one."""
-    space = spec.observation_space
+    leading = (plan.streams, plan.steps)
 
     def zeros(shape: Any, dtype: Any) -> Any:
-        return np.zeros((plan.streams, plan.steps, *shape), dtype)
+        return np.zeros((*leading, *shape), dtype)
 
-    observation = (space.shape or (), space.dtype)
+    def observations() -> Any:
+        return empty(spec.observation_space, leading)
+
     decisions = jax.tree.map(lambda x: zeros(x.shape, x.dtype), decision)
     timestep = Timestep(
-        zeros(*observation), zeros(decision.action.shape, decision.action.dtype), zeros((), np.float32), zeros((), bool)
+        observations(), zeros(decision.action.shape, decision.action.dtype), zeros((), np.float32), zeros((), bool)
     )
     ends = zeros((), bool), zeros((), bool), zeros((), bool)
-    return Seen(timestep, decisions, zeros((), np.float32), *ends, zeros(*observation))
+    return Seen(timestep, decisions, zeros((), np.float32), *ends, observations())
 
 
 def write(seen: Seen, stream: int, step: int, *what: Any) -> None:
@@ -89,8 +92,12 @@ def rollout_of(seen: Seen, action: Any, reward: Any, memory: Memory) -> Rollout:
     with which it began. Where an episode ended with the last step, the collector has the first observation of another
     one as the last: here the stream's own first one stands for it."""
     over = seen.terminated[:, -1] | seen.truncated[:, -1]
-    first, after = seen.timestep.observation[:, 0], seen.next_observation[:, -1]
-    observation: Any = np.where(over.reshape(-1, *(1,) * (first.ndim - 1)), first, after)
+
+    def last(observed: Any, following: Any) -> Any:
+        first, after = observed[:, 0], following[:, -1]
+        return np.where(over.reshape(-1, *(1,) * (first.ndim - 1)), first, after)
+
+    observation = jax.tree.map(last, seen.timestep.observation, seen.next_observation)
     return Rollout(
         seen.timestep,
         seen.decision,

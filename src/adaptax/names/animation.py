@@ -104,7 +104,10 @@ def _span(ended: np.ndarray, episode: int | None) -> tuple[int, int]:
 
 def _walk(lived: Record, round_: int, stream: int, begin: int, end: int, frames: Any) -> Walk:
     part = (round_, stream, slice(begin, end))
-    observations = np.concatenate([lived.observation[part], lived.next_observation[round_, stream, end - 1][None]])
+    observations = jax.tree.map(
+        lambda seen, after: np.concatenate([seen[part], after[round_, stream, end - 1][None]]),
+        *(lived.observation, lived.next_observation),
+    )
     beliefs = None if lived.beliefs is None else lived.beliefs[part]
     frame = None if frames is None else lambda step: frames(round_, stream, begin, end, step)
     return Walk(observations, lived.action[part], lived.reward[part], beliefs, frame)

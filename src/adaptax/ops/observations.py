@@ -1,20 +1,13 @@
 """Observations as learners keep them, whatever their space.
 
-A space has parts: a `Dict` or `Tuple` those of its entries, in its own order, any other space itself. A part is
-
-    an image    a `Box` of rank 3, [height, width, channels]; kept in its own dtype
-    tokens      a `MultiDiscrete` of one axis with at least two entries, all of which have the same number of values:
-                a sequence of whole numbers from one vocabulary; kept as int32
-    flat        anything else: a `Box` of any other rank ravelled, a `Discrete` or `MultiDiscrete` value one-hot, a
-                `MultiBinary` as zeros and ones; all flat parts side by side are one float32 vector [..., F]
-
-An observation without images and tokens is kept as that vector alone, any other one as `Parts`. What networks read of
-them is `nets.perception`'s.
+Of the parts of an observation (`spaces`) images are kept in their own dtype and tokens as int32. The flat ones stand
+side by side in one float32 vector [..., F]: a `Box` ravelled, a `Discrete` or `MultiDiscrete` value one-hot, a
+`MultiBinary` as zeros and ones. An observation without images and tokens is kept as that vector alone, any other one as
+`Parts`. What networks make of them is `nets.perception`'s.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import gymnasium
@@ -23,11 +16,12 @@ import jax.numpy as jnp
 import numpy as np
 from gymnasium import spaces
 
-from ..types import Array, Observation, UserError
+from ..spaces import at, is_image, is_tokens, parts
+from ..spaces import zeros as empty
+from ..types import Array, Observation
 from . import distributions
 
-SERVED = "Box, Discrete, MultiDiscrete, MultiBinary, and Dict and Tuple of these"
-POOLED = 8  # rows and columns of an image in a summary, and bins of its tokens
+POOLED = 4  # rows and columns of an image in a summary
 
 
 class Parts(NamedTuple):
@@ -41,36 +35,12 @@ class Parts(NamedTuple):
 Kept = Any  # a vector [..., F], or `Parts`
 
 
-def is_image(space: gymnasium.Space) -> bool:
-    return isinstance(space, spaces.Box) and len(space.shape) == 3
-
-
-def is_tokens(space: gymnasium.Space) -> bool:
-    if not isinstance(space, spaces.MultiDiscrete) or len(space.shape) != 1 or len(space.nvec) < 2:
-        return False
-    return bool(np.all(space.nvec == space.nvec[0]) and np.all(space.start == space.start[0]))
-
-
-def places(space: gymnasium.Space) -> Iterator[tuple[tuple[Any, ...], gymnasium.Space]]:
-    """The parts of a space, each with the path of keys and indices that leads to it. Raises a `UserError` for a space
-    that is not served."""
-    if isinstance(space, spaces.Dict | spaces.Tuple):
-        entries = space.spaces.items() if isinstance(space, spaces.Dict) else enumerate(space.spaces)
-        for key, entry in entries:
-            for path, part in places(entry):
-                yield (key, *path), part
-    elif isinstance(space, spaces.Box | spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary):
-        yield (), space
-    else:
-        raise UserError(f"the observation space {space} is not served; {SERVED} are")
-
-
 def images(space: gymnasium.Space) -> list[spaces.Box]:
-    return [part for _, part in places(space) if isinstance(part, spaces.Box) and is_image(part)]
+    return [part for _, part in parts(space) if isinstance(part, spaces.Box) and is_image(part)]
 
 
 def tokens(space: gymnasium.Space) -> list[spaces.MultiDiscrete]:
-    return [part for _, part in places(space) if isinstance(part, spaces.MultiDiscrete) and is_tokens(part)]
+    return [part for _, part in parts(space) if isinstance(part, spaces.MultiDiscrete) and is_tokens(part)]
 
 
 def is_flat(space: gymnasium.Space) -> bool:
@@ -80,7 +50,7 @@ def is_flat(space: gymnasium.Space) -> bool:
 
 def flat_size(space: gymnasium.Space) -> int:
     """F."""
-    return sum(_flat_size(part) for _, part in places(space) if not is_image(part) and not is_tokens(part))
+    return sum(_flat_size(part) for _, part in parts(space) if not is_image(part) and not is_tokens(part))
 
 
 def _flat_size(part: Any) -> int:
@@ -91,19 +61,13 @@ def _flat_size(part: Any) -> int:
 
 def keep(space: gymnasium.Space, observation: Observation) -> Kept:
     """Observations with any leading axes as they are kept, the axes still leading."""
-    found: list[tuple[Any, Any]] = [(part, _at(observation, path)) for path, part in places(space)]
+    found: list[tuple[Any, Any]] = [(part, at(observation, path)) for path, part in parts(space)]
     flat = [_flatten(part, value) for part, value in found if not is_image(part) and not is_tokens(part)]
     if is_flat(space):
         return flat[0] if len(flat) == 1 else jnp.concatenate(flat, axis=-1)
     shown = tuple(jnp.asarray(value) for part, value in found if is_image(part))
     told = tuple(jnp.asarray(value, jnp.int32) - int(part.start[0]) for part, value in found if is_tokens(part))
     return Parts((jnp.concatenate(flat, axis=-1),) if flat else (), shown, told)
-
-
-def _at(observation: Observation, path: tuple[Any, ...]) -> Any:
-    for key in path:
-        observation = observation[key]
-    return observation
 
 
 def _flatten(part: Any, value: Any) -> Array:
@@ -122,11 +86,7 @@ def _flatten(part: Any, value: Any) -> Array:
 
 def zeros(space: gymnasium.Space, leading: tuple[int, ...] = ()) -> Observation:
     """An observation of zeros as an environment gives it, with leading axes."""
-    if isinstance(space, spaces.Dict):
-        return {key: zeros(entry, leading) for key, entry in space.spaces.items()}
-    if isinstance(space, spaces.Tuple):
-        return tuple(zeros(entry, leading) for entry in space.spaces)
-    return jnp.asarray(np.zeros((*leading, *(space.shape or ())), space.dtype))  # at most 32 bits, as JAX has them
+    return jax.tree.map(jnp.asarray, empty(space, leading))
 
 
 def nothing(space: gymnasium.Space) -> Kept:
@@ -137,15 +97,15 @@ def nothing(space: gymnasium.Space) -> Kept:
 def gather(first: Kept, *others: Kept) -> Any:
     """Things kept side by side for a network that reads them together: one vector [..., I] if all of them are vectors,
     and else the tuple of them."""
-    parts = (first, *others)
-    if any(isinstance(part, Parts) for part in parts):
-        return parts
-    return jnp.concatenate(parts, axis=-1) if others else first
+    together = (first, *others)
+    if any(isinstance(part, Parts) for part in together):
+        return together
+    return jnp.concatenate(together, axis=-1) if others else first
 
 
 def summary(kept: Kept) -> Array:
     """A few numbers [..., S] that say roughly what was observed, with nothing learned: a flat vector as it is; an image
-    as its means over 8 × 8 fields, in units of 255 where it is of bytes; of tokens how often each number modulo 64
+    as its means over 4 × 4 fields, in units of 255 where it is of bytes; of tokens how often each number modulo 16
     occurs."""
     if not isinstance(kept, Parts):
         return kept
@@ -155,7 +115,7 @@ def summary(kept: Kept) -> Array:
 
 
 def _pool(image: Array) -> Array:
-    """[..., H, W, C] to at most [..., 8, 8, C]."""
+    """[..., H, W, C] to at most [..., 4, 4, C]."""
     unit = 255.0 if image.dtype == jnp.uint8 else 1.0
     image = image.astype(jnp.float32) / unit
     for axis in (-3, -2):

@@ -189,11 +189,31 @@ def test_spaces() -> None:
     image = observation_side(spaces.Box(0, 255, (2, 2), np.uint8))
     assert image.space.dtype == np.float32 and image.convert(np.full((2, 2), 7, np.uint8)).dtype == np.float32
     both = spaces.Dict({"a": spaces.Discrete(2), "b": spaces.Box(-1, 1, (2,), np.float32)})
-    flat = observation_side(both)
-    assert flat.space.shape == (4,)
-    np.testing.assert_array_equal(flat.convert({"a": 1, "b": np.asarray([0.5, -0.5], np.float32)}), [0, 1, 0.5, -0.5])
-    with pytest.raises(UserError, match="has no fixed number of entries"):
-        observation_side(spaces.Sequence(spaces.Discrete(2)))
+    kept = observation_side(both)
+    assert kept.space == both
+    seen = kept.convert({"b": np.asarray([0.5, -0.5], np.float32), "a": 1})
+    assert list(seen) == ["a", "b"] and seen["a"] == 1
+    np.testing.assert_array_equal(seen["b"], [0.5, -0.5])
+    with pytest.raises(UserError, match="has no entry 'b'"):
+        kept.convert({"a": 1})
+    with pytest.raises(UserError, match=r"Sequence.* is not served; Box, Discrete"):
+        observation_side(spaces.Dict({"a": spaces.Sequence(spaces.Discrete(2))}))
+
+
+def test_images_stay_bytes_tokens_count_from_zero_and_the_rest_is_flat() -> None:
+    pixels, words = spaces.Box(0, 255, (3, 2, 1), np.uint8), spaces.MultiDiscrete([7, 7], start=[2, 2])
+    side = observation_side(spaces.Tuple((pixels, words, spaces.MultiBinary(2), spaces.MultiDiscrete([2, 3]))))
+    image = np.arange(6, dtype=np.uint8).reshape(3, 2, 1)
+    seen = side.convert((image, np.asarray([2, 8]), np.asarray([1, 0], np.int8), np.asarray([1, 2])))
+    assert seen[0].dtype == np.uint8 and seen[1].dtype == np.int32 and all(x.dtype == np.float32 for x in seen[2:])
+    for found, expected in zip(seen, (image, [0, 6], [1, 0], [0, 1, 0, 0, 1]), strict=True):
+        np.testing.assert_array_equal(found, expected)
+    assert all(one.contains(x) for one, x in zip(side.space, seen, strict=True))
+    with pytest.raises(UserError, match="which is not in its space"):
+        side.convert((image, np.asarray([2, 9]), np.asarray([1, 0], np.int8), np.asarray([1, 2])))
+
+
+def test_actions_are_converted() -> None:
 
     assert action_side(spaces.Discrete(3, start=-1)).convert(np.int32(0)) == -1
     box = spaces.Box(np.asarray([[-1.0], [-2.0]]), np.asarray([[1.0], [2.0]]), dtype=np.float64)

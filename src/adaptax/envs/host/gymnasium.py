@@ -167,7 +167,7 @@ def _try_out(environment: Tasked, sides: Sides, form: Form, splits: list[Tasks],
             try:
                 begun = reset_once(sides, task, 0, environment)
                 outcome = step_once(sides, sides.action.space.sample(), environment)
-                if not all(np.isfinite(x).all() for x in (begun, *outcome)):
+                if not all(np.isfinite(x).all() for x in jax.tree.leaves((begun, outcome))):
                     raise UserError("an observation or a reward is not finite")
             except (Exception, SystemExit) as error:
                 on = describe_task(task)

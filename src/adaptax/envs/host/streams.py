@@ -21,8 +21,8 @@ from adaptax.envs.filmed import Filmed
 from adaptax.envs.host.callback import Host, StreamError, describe_error, describe_task
 from adaptax.envs.host.opengl import require_opengl
 from adaptax.envs.host.tasks import Form
-from adaptax.spaces import Side
-from adaptax.types import Array, Key, Outcome, Spec, Task, UserError
+from adaptax.spaces import Side, zeros
+from adaptax.types import Array, Key, Observation, Outcome, Spec, Task, UserError
 
 MODE = "rgb_array"  # Gymnasium's render mode that returns pictures
 STALE = (
@@ -88,17 +88,15 @@ class GymnasiumStreams:
         """A copy in another process makes environments of its own."""
         return GymnasiumStreams, (self.make, self.spec, self.sides, self.form, self._host)
 
-    def first_streams(self, tasks: Task, keys: Key) -> tuple[Place, Array]:
+    def first_streams(self, tasks: Task, keys: Key) -> tuple[Place, Observation]:
         return self._begin(tasks, jnp.zeros(keys.shape, jnp.int32), jnp.ones(keys.shape, bool), keys)
 
     def reset_streams(
-        self, tasks: Task, states: Place, observations: Array, ended: Array, keys: Key
-    ) -> tuple[Place, Array]:
-        def begin() -> tuple[Place, Array]:
+        self, tasks: Task, states: Place, observations: Observation, ended: Array, keys: Key
+    ) -> tuple[Place, Observation]:
+        def begin() -> tuple[Place, Observation]:
             place, fresh = self._begin(tasks, states.token, ended, keys)
-            chosen = ended.reshape(ended.shape + (1,) * (fresh.ndim - ended.ndim))
-            token, elapsed = (jnp.where(ended, new, old) for new, old in zip(place, states, strict=True))
-            return Place(token, elapsed), jnp.where(chosen, fresh, observations)
+            return _where(ended, place, states), _where(ended, fresh, observations)
 
         return jax.lax.cond(jnp.any(ended), begin, lambda: (states, observations))
 
@@ -110,7 +108,7 @@ class GymnasiumStreams:
         token, outcome = self._call(self._step, shapes, states.token, actions, tasks=tasks, steps=elapsed)
         return Place(token, elapsed), outcome
 
-    def _begin(self, tasks: Task, before: Array, ended: Array, keys: Key) -> tuple[Place, Array]:
+    def _begin(self, tasks: Task, before: Array, ended: Array, keys: Key) -> tuple[Place, Observation]:
         shape = keys.shape
         seeds = jax.vmap(jax.vmap(jax.random.bits))(keys) >> 1  # some environments want 31 bits
         shapes = Begun(jax.ShapeDtypeStruct(shape, np.int32), self._seen(shape))
@@ -122,17 +120,14 @@ class GymnasiumStreams:
         """A call that takes the tokens which the one before returned: so they cannot change places."""
         return self._host.call(function, *arguments, **of_whom, ordered=False)
 
-    def _seen(self, shape: tuple[int, ...]) -> jax.ShapeDtypeStruct:
-        """Observations of a batch of streams."""
-        space = self.spec.observation_space
-        dtype = np.int32 if isinstance(space, gymnasium.spaces.Discrete) else np.float32
-        return jax.ShapeDtypeStruct((*shape, *(space.shape or ())), dtype)
+    def _seen(self, shape: tuple[int, ...]) -> Any:
+        """The shapes and dtypes of the observations of a batch of streams."""
+        return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), zeros(self.spec.observation_space, shape))
 
     # What runs on the host.
 
     def _reset(self, before: np.ndarray, tasks: Any, ended: np.ndarray, seeds: np.ndarray) -> Begun:
-        seen = self._seen(ended.shape)
-        observations, tokens = np.zeros(seen.shape, seen.dtype), np.zeros(ended.shape, np.int32)
+        observations, tokens = zeros(self.spec.observation_space, ended.shape), np.zeros(ended.shape, np.int32)
         empty = Pool(np.full(ended.shape, None, object), np.zeros(ended.shape, np.int32))
         pool = self._pools.setdefault(ended.shape, empty)
         for n in np.flatnonzero(ended.any(axis=1)):
@@ -141,21 +136,21 @@ class GymnasiumStreams:
                 self._resets = (self._resets + 1) % 2**31
                 tokens[n, b] = pool.tokens[n, b] = self._resets
                 begin = partial(reset_once, self.sides, task, int(seeds[n, b]))
-                observations[n, b] = self._try(pool, (int(n), int(b)), begin)
+                _write(observations, (int(n), int(b)), self._try(pool, (int(n), int(b)), begin))
         return Begun(tokens, observations)
 
     def _step(self, tokens: np.ndarray, actions: np.ndarray) -> tuple[np.ndarray, Outcome]:
-        shape, seen = tokens.shape, self._seen(tokens.shape)
+        shape = tokens.shape
         pool = self._pools.get(shape)
         stale = np.argwhere(np.ones(shape, bool) if pool is None else pool.tokens != tokens)
         if pool is None or len(stale):
             raise StreamError((int(stale[0][0]), int(stale[0][1])), STALE)
         # observation, reward, terminated, truncated, success
-        results: Any = np.zeros(seen.shape, seen.dtype), np.zeros(shape, np.float32), *np.zeros((3, *shape), bool)
+        seen = zeros(self.spec.observation_space, shape)
+        results: Any = seen, np.zeros(shape, np.float32), *np.zeros((3, *shape), bool)
         for n, b in np.ndindex(*shape):
             outcome = self._try(pool, (n, b), partial(step_once, self.sides, actions[n, b]))
-            for array, value in zip(results, outcome, strict=True):
-                array[n, b] = value
+            _write(results, (n, b), outcome)
         return tokens, Outcome(*results)
 
     def _try(self, pool: Pool, place: tuple[int, int], use: Callable[[Tasked], Any]) -> Any:
@@ -229,6 +224,21 @@ class DrawnStreams(GymnasiumStreams):
         shown = self._try(self._pools[tokens.shape], (0, 0), picture_of)
         self._size = shown.shape
         self._shown.setdefault(int(tokens[0, 0]), []).append(zlib.compress(shown.astype(np.uint8).tobytes(), 1))
+
+
+def _where(ended: Array, fresh: Any, others: Any) -> Any:
+    """The leaves of `fresh` where `ended` [N, B] is true, and else those of `others`."""
+
+    def choose(new: Array, old: Array) -> Array:
+        return jnp.where(ended.reshape(ended.shape + (1,) * (new.ndim - ended.ndim)), new, old)
+
+    return jax.tree.map(choose, fresh, others)
+
+
+def _write(arrays: Any, place: tuple[int, int], values: Any) -> None:
+    """Write what one stream gave into the leaves of `arrays`."""
+    for array, value in zip(jax.tree.leaves(arrays), jax.tree.leaves(values), strict=True):
+        array[place] = value
 
 
 def picture_of(environment: Tasked) -> np.ndarray:
