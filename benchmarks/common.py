@@ -56,7 +56,7 @@ def arguments(description: str, seeds: int = 3) -> argparse.ArgumentParser:
     return parser
 
 
-def train_and_judge(recipe: Recipe, options: argparse.Namespace, command: str) -> dict[str, Any]:
+def train_and_evaluate(recipe: Recipe, options: argparse.Namespace, command: str) -> dict[str, Any]:
     """Train each seed in a run directory of its own, evaluate all, and write `results/<name>.json`."""
     from adaptax.names.results import evaluate_run
 

@@ -3,7 +3,7 @@
 import shlex
 import sys
 
-from common import Recipe, arguments, train_and_judge
+from common import Recipe, arguments, train_and_evaluate
 
 RECIPE = Recipe(
     name="maml_navigation",
@@ -24,4 +24,4 @@ RECIPE = Recipe(
 )
 
 if __name__ == "__main__":
-    train_and_judge(RECIPE, arguments(__doc__ or "").parse_args(), shlex.join(["python", *sys.argv]))
+    train_and_evaluate(RECIPE, arguments(__doc__ or "").parse_args(), shlex.join(["python", *sys.argv]))

@@ -4,7 +4,7 @@
 import shlex
 import sys
 
-from common import Recipe, arguments, train_and_judge
+from common import Recipe, arguments, train_and_evaluate
 
 RECIPE = Recipe(
     name="maml_trpo_navigation",
@@ -40,4 +40,4 @@ if __name__ == "__main__":
     parser = arguments(__doc__ or "")
     parser.add_argument("--first-order", action="store_true", help="the first-order variant")
     options = parser.parse_args()
-    train_and_judge(FIRST_ORDER if options.first_order else RECIPE, options, shlex.join(["python", *sys.argv]))
+    train_and_evaluate(FIRST_ORDER if options.first_order else RECIPE, options, shlex.join(["python", *sys.argv]))

@@ -6,7 +6,7 @@
 import shlex
 import sys
 
-from common import Recipe, arguments, train_and_judge
+from common import Recipe, arguments, train_and_evaluate
 
 SHORT = {"hidden": 64, "learning_rate": 3e-3, "tasks": 1024, "epochs": 4, "minibatches": 4}
 # One pass over many fresh trials: collecting one costs a quarter of a pass over it.
@@ -74,7 +74,7 @@ def main() -> None:
     attending = options.network == "transformer"
     if attending and (options.pulls, options.arms) != ATTENDING:
         parser.error(f"the transformer's recipe is for {ATTENDING[0]} pulls and {ATTENDING[1]} arms")
-    train_and_judge(recipe(options.pulls, options.arms, attending), options, shlex.join(["python", *sys.argv]))
+    train_and_evaluate(recipe(options.pulls, options.arms, attending), options, shlex.join(["python", *sys.argv]))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ Ten episodes with an LSTM, 25 with a transformer that attends to the whole trial
 import shlex
 import sys
 
-from common import Recipe, arguments, train_and_judge
+from common import Recipe, arguments, train_and_evaluate
 
 COMMON = {
     "hidden": 64,
@@ -65,7 +65,7 @@ def main() -> None:
     parser = arguments(__doc__ or "")
     parser.add_argument("--episodes", type=int, choices=sorted(CELLS), default=10)
     options = parser.parse_args()
-    train_and_judge(recipe(options.episodes), options, shlex.join(["python", *sys.argv]))
+    train_and_evaluate(recipe(options.episodes), options, shlex.join(["python", *sys.argv]))
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ def ring(like: Any, capacity: int) -> Ring:
 def _empty(like: Any, shape: tuple[int, ...]) -> Any:
     """Zeros for as many items as `shape` says, if they fit into the machine's memory."""
     shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct((*shape, *x.shape), x.dtype), like)
-    needed, present = size_of(shapes), memory()
+    needed, present = size_of(shapes), machine_memory()
     if needed > present:
         *tasks, capacity = shape
         each = " for each of {} tasks".format(*tasks) if tasks else ""
@@ -52,7 +52,7 @@ def _empty(like: Any, shape: tuple[int, ...]) -> Any:
     return jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
 
 
-def memory() -> int:
+def machine_memory() -> int:
     """The bytes that the device of the arrays has: on a CPU those of the machine, or of the container it is in."""
     limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
     for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):

@@ -78,7 +78,7 @@ class Outcome(NamedTuple):
     """What one environment step returns. `terminated` ends the episode for good (value 0 after it);
     `truncated` only stops it (value goes on). The collector adds the truncation at `spec.horizon`. `shaped` is a reward
     that an algorithm may learn from in training, where the environment has one besides `reward`, which alone is
-    perceived and judged; None: there is no other."""
+    perceived and counted in evaluations; None: there is no other."""
 
     observation: Observation
     reward: Array

@@ -60,7 +60,7 @@ def test_a_trial_longer_than_the_context_is_refused_before_compilation() -> None
     """The context is the trial that was trained on; a recurrent state has none."""
     algorithm = made(network="transformer")
     assert algorithm.plan.context == 5 and made(network="gru").plan.context is None
-    message = "8 episodes of 1 steps are a trial of 8 steps, but the agent's memory holds 5: judge it on at most 5"
+    message = "8 episodes of 1 steps are a trial of 8 steps, but the agent's memory holds 5: evaluate it on at most 5"
     for rounds, episodes in ((1, 8), (2, 4)):
         with pytest.raises(UserError, match=message):
             evaluate(algorithm, BENCHMARK, BENCHMARK.test, None, Protocol(2, rounds, episodes=episodes))

@@ -153,7 +153,7 @@ def test_a_trial_longer_than_the_context_is_refused() -> None:
     """The context is the trial that was trained on, two episodes of 15 steps; a recurrent state has none."""
     algorithm, benchmark = make(network="transformer")
     assert algorithm.plan.context == 30 and make(network="lstm")[0].plan.context is None
-    with pytest.raises(UserError, match="a trial of 45 steps, but the agent's memory holds 30: judge it on at most 2"):
+    with pytest.raises(UserError, match="a trial of 45 steps, but the agent's memory holds 30: evaluate it on"):
         evaluate(algorithm, benchmark, benchmark.test, None, Protocol(2, episodes=3))
 
 

@@ -85,14 +85,14 @@ SET = TaskSet(Pay(np.array([1.0, 2.0, 5.0], np.float32), np.array([1, 4, 99], np
 ON = Benchmark(Till(), DRAWN, DRAWN, DRAWN, named={"set": SET})
 
 
-def judge(agent: Any, split: Any, protocol: Protocol, params: Any = None) -> Evaluation:
+def evaluated(agent: Any, split: Any, protocol: Protocol, params: Any = None) -> Evaluation:
     return evaluate(agent, ON, split, jnp.int32(10) if params is None else params, protocol)
 
 
 def test_the_first_episodes_count_however_many_fit() -> None:
     """An episode that ends early is followed by others, in 3 × 6 steps by up to 17; three of them count, each in
     its own place, and a task with short episodes weighs no more than one with long ones."""
-    result = judge(Adapts(), SET, Protocol(tasks=3, rounds=2, streams=2, episodes=3))
+    result = evaluated(Adapts(), SET, Protocol(tasks=3, rounds=2, streams=2, episodes=3))
     assert result.returns.shape == (3, 2, 2, 3)
     steps = np.array([1, 4, HORIZON])
     for r in range(2):
@@ -104,14 +104,14 @@ def test_the_first_episodes_count_however_many_fit() -> None:
 
 def test_random_streams_of_different_length_are_not_biased() -> None:
     """All episodes are one return each, whatever their lengths: the mean over 400 tasks is the tasks' own."""
-    result = judge(Adapts(), DRAWN, Protocol(tasks=400, rounds=1, streams=1, episodes=2))
+    result = evaluated(Adapts(), DRAWN, Protocol(tasks=400, rounds=1, streams=1, episodes=2))
     expected = result.tasks.value * np.minimum(result.tasks.length, HORIZON)
     for e in range(2):
         np.testing.assert_allclose(result.returns[:, 0, 0, e], expected, rtol=1e-5)
 
 
 def test_an_informed_strategy_is_given_each_task() -> None:
-    result = judge(Informed(), SET, Protocol(tasks=3), params=())
+    result = evaluated(Informed(), SET, Protocol(tasks=3), params=())
     expected = (np.array([1.0, 2.0, 5.0]) + 100 * np.array([1, 4, 99])) * np.array([1, 4, HORIZON])
     np.testing.assert_allclose(result.returns[:, 0, 0, 0], expected)
 
@@ -127,13 +127,13 @@ class ActsByBirth(Adapts):
 def test_a_judged_agent_is_told_so() -> None:
     """And of no place in a finite split, and how many rounds it will live."""
     for split in (SET, DRAWN):
-        result = judge(ActsByBirth(), split, Protocol(tasks=3))
+        result = evaluated(ActsByBirth(), split, Protocol(tasks=3))
         steps = np.minimum(result.tasks.length, HORIZON)
         np.testing.assert_allclose(result.returns[:, 0, 0, 0], (result.tasks.value + 100 + 10 - 1) * steps, rtol=1e-5)
 
 
 def test_a_finite_split_is_gone_through_in_its_order_and_again() -> None:
-    result = judge(Adapts(), SET, Protocol(tasks=5))
+    result = evaluated(Adapts(), SET, Protocol(tasks=5))
     np.testing.assert_array_equal(result.tasks.value, [1, 2, 5, 1, 2])
     np.testing.assert_allclose(result.returns.ravel(), [1, 8, 30, 1, 8])
 
@@ -141,26 +141,26 @@ def test_a_finite_split_is_gone_through_in_its_order_and_again() -> None:
 def test_chunks_have_the_same_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Seven tasks in chunks of three: the last chunk is filled up, and nothing of that shows."""
     protocol = Protocol(tasks=7, rounds=2, streams=1, episodes=2, seed=4)
-    whole = judge(Adapts(), DRAWN, protocol)
+    whole = evaluated(Adapts(), DRAWN, protocol)
     monkeypatch.setattr(module, "CHUNK_STEPS", 3 * 2 * 1 * 2 * HORIZON + 1)
-    parts = judge(Adapts(), DRAWN, protocol)
+    parts = evaluated(Adapts(), DRAWN, protocol)
     jax.tree.map(np.testing.assert_array_equal, whole.tasks, parts.tasks)
     assert parts.returns.shape == (7, 2, 1, 2)
     np.testing.assert_array_equal(whole.returns, parts.returns)  # the agent and the tasks know no chance
     np.testing.assert_array_equal(whole.success, parts.success)
     monkeypatch.setattr(module, "CHUNK_STEPS", 1)
-    np.testing.assert_array_equal(judge(Adapts(), DRAWN, protocol).returns, whole.returns)
+    np.testing.assert_array_equal(evaluated(Adapts(), DRAWN, protocol).returns, whole.returns)
 
 
 def test_the_seed_fixes_tasks_and_draws() -> None:
-    first, again, other = (judge(Adapts(), DRAWN, Protocol(tasks=6, seed=s)) for s in (2, 2, 3))
+    first, again, other = (evaluated(Adapts(), DRAWN, Protocol(tasks=6, seed=s)) for s in (2, 2, 3))
     jax.tree.map(np.testing.assert_array_equal, first, again)
     assert not np.intersect1d(first.tasks.value, other.tasks.value).size
 
 
 def test_a_few_trajectories_are_kept() -> None:
     protocol = Protocol(tasks=5, rounds=2, streams=3, episodes=2, shown_tasks=4, shown_streams=2)
-    result = judge(Adapts(), SET, protocol)
+    result = evaluated(Adapts(), SET, protocol)
     assert result.observations.shape == result.first.shape == (4, 2, 2, 2 * HORIZON)
     np.testing.assert_array_equal(result.observations[1, 0, 0], [0, 1, 2, 3] * 3)
     np.testing.assert_array_equal(result.first[1, 0, 0], [True, False, False, False] * 3)
@@ -182,7 +182,7 @@ class Hesitates(Adapts):
 
 def test_entropy_is_the_mean_over_the_steps_of_each_episode() -> None:
     """Episodes of 1, 4 and 6 steps see the states 0 … length − 1; the steps after the last episode do not count."""
-    result = judge(Hesitates(), SET, Protocol(tasks=3, rounds=2, streams=2, episodes=3))
+    result = evaluated(Hesitates(), SET, Protocol(tasks=3, rounds=2, streams=2, episodes=3))
     expected = np.array([0.0, 1.5, 2.5])[:, None] + np.array([0.0, 100.0])
     assert result.entropy.dtype == np.float32
     np.testing.assert_allclose(result.entropy, np.broadcast_to(expected[..., None, None], (3, 2, 2, 3)), rtol=1e-6)
@@ -202,13 +202,13 @@ def test_the_stored_log_probabilities_estimate_the_entropy() -> None:
 
     for chances in ([0.25] * 4, [0.7, 0.2, 0.1]):
         p = np.array(chances)
-        result = judge(Draws(), DRAWN, Protocol(tasks=400, streams=5), jnp.asarray(p, jnp.float32))
+        result = evaluated(Draws(), DRAWN, Protocol(tasks=400, streams=5), jnp.asarray(p, jnp.float32))
         tolerance = 5 * np.sqrt((p * np.log(p) ** 2).sum() - (p * np.log(p)).sum() ** 2 + 1e-12) / np.sqrt(2000) + 1e-6
         assert abs(result.entropy.mean() + (p * np.log(p)).sum()) < tolerance
 
 
 def test_entropy_is_nan_where_no_log_probabilities_are_stored() -> None:
-    result = judge(Adapts(), SET, Protocol(tasks=3, rounds=2))
+    result = evaluated(Adapts(), SET, Protocol(tasks=3, rounds=2))
     assert result.entropy.shape == result.returns.shape and np.isnan(result.entropy).all()
 
 

@@ -50,7 +50,7 @@ MAML = trained("maml", "navigation")
 def task_of(agent: Trained) -> np.ndarray:
     """The goal of the first task on which the agent is judged with seed 3."""
     protocol = Protocol(100, seed=3)
-    return np.asarray(evaluator.judged_task(agent.benchmark.test, 1, protocol).goal)
+    return np.asarray(evaluator.evaluated_task(agent.benchmark.test, 1, protocol).goal)
 
 
 # --- the life that the evaluator judges ---

@@ -19,7 +19,7 @@ what the policy would see. Soft actor-critic learns from `Rollout.shaped`; conte
 
 In the words of the protocol: `begin` gives no factors, `act` draws z when an episode starts and remembers it, `adapt`
 multiplies the factors of a round in; two sums hold the product. Until `exploration` episodes are over, and with
-`explore_until_rewarded` until a reward came, z is drawn from the prior. When it is judged the agent takes the policy's
+`explore_until_rewarded` until a reward came, z is drawn from the prior. Evaluated, the agent takes the policy's
 mean action, if `judged_by_mean`; before z is drawn from the belief only if `explore_by_mean`, too.
 
 Differences from the authors' code: when collecting, the belief is that of all transitions of the trial so far, not of a
@@ -56,7 +56,7 @@ class PEARLParams(NamedTuple):
 
 
 class PEARLAdapted(NamedTuple):
-    """The factors so far; of how many episodes; whether any was rewarded; whether the agent is judged, or trained."""
+    """The factors so far; of how many episodes; whether any was rewarded; and whether it is evaluated."""
 
     factors: GaussianProduct
     episodes: Array  # int32 []
@@ -99,7 +99,7 @@ class PEARL:
     explore_until_rewarded: bool = False
     """Draw latents from the prior for longer, as long as no reward but 0 was perceived (for sparse rewards)."""
     judged_by_mean: bool = True
-    """Whether a judged agent takes the policy's mean action; else it draws, as in training."""
+    """Whether an evaluated agent takes the policy's mean action; else it draws, as in training."""
     explore_by_mean: bool = True
     """Whether it takes that action already while its latents are drawn from the prior."""
     latent: Annotated[int, at_least(1)] = 5

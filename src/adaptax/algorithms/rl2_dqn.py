@@ -11,8 +11,8 @@ read every drawn trial from its start; no hidden state is stored, so none is sta
 head, and follows θ at rate τ after every gradient step. Q = V + A − mean A (Wang et al. 2016), from (h_t, φ(s_t)).
 
 In training an action is random with probability ε, which falls linearly over meta-iterations and reaches `act` as a
-part of the parameters; a judged agent has an ε of its own. Liu et al. 2021 (DREAM) explore with such a DQN; Grigsby et
-al. 2024 (AMAGO) show what off-policy RL² is worth at scale.
+part of the parameters; an evaluated agent has an ε of its own. Liu et al. 2021 (DREAM) explore with such a DQN; Grigsby
+et al. 2024 (AMAGO) show what off-policy RL² is worth at scale.
 """
 
 from dataclasses import dataclass
@@ -124,7 +124,7 @@ class RL2DQN:
     epsilon_decay: Annotated[int, at_least(1)] = 200
     """Meta-iterations over which it falls, linearly."""
     judged_epsilon: Annotated[float, between(0, 1)] = 0.0
-    """Chance of a random action when the agent is judged."""
+    """Chance of a random action when the agent is evaluated."""
 
     def __post_init__(self) -> None:
         check_ranges(self)

@@ -14,8 +14,8 @@ AMAGO normalises values (PopArt). Neither the discount nor the target stops wher
 step is terminal. Every drawn trial is read from its start; no hidden state is stored, so none is stale. θ̄ covers the
 recurrence and the critics, and follows θ at rate τ after every gradient step; AMAGO's covers the critics alone.
 
-In training actions are drawn from π; a judged agent takes its mean action. AMAGO's transformer is larger, and it has
-more critics, several discounts at once and a filtered imitation term.
+In training actions are drawn from π; an evaluated agent takes its mean action. AMAGO's transformer is larger, and it
+has more critics, several discounts at once and a filtered imitation term.
 """
 
 from dataclasses import dataclass
@@ -125,7 +125,7 @@ class RL2SAC:
     entropy: float = -1.0
     """H̄: entropy of the policy that α aims at, for each dimension of the action (in (−1, 1))."""
     judged_by_mean: bool = True
-    """Whether a judged agent takes the policy's mean action; else it draws, as in training."""
+    """Whether an evaluated agent takes the policy's mean action; else it draws, as in training."""
 
     def __post_init__(self) -> None:
         check_ranges(self)

@@ -17,7 +17,7 @@ import jax
 from ..report import ReportError
 from ..types import UserError
 from .catalogue import list_command
-from .judge import adapt_command, evaluate_command, report_command
+from .evaluate import adapt_command, evaluate_command, report_command
 from .measure import bench_command
 from .render import render_command
 from .train import train_command
@@ -25,7 +25,7 @@ from .train import train_command
 COMMANDS: dict[str, tuple[Callable[[list[str]], int], str, str]] = {
     "list": (list_command, "[--json]", "algorithms, benchmarks, networks and reference strategies"),
     "train": (train_command, "ALGORITHM BENCHMARK [options]", "meta-train, then evaluate on held-out tasks"),
-    "evaluate": (evaluate_command, "RUN [options]", "judge a trained agent on held-out tasks again"),
+    "evaluate": (evaluate_command, "RUN [options]", "evaluate a trained agent on held-out tasks again"),
     "report": (report_command, "RUN... [--out DIR]", "tables and figures from the files of runs"),
     "adapt": (adapt_command, "RUN --task JSON [options]", "let a trained agent adapt to one task of yours"),
     "render": (render_command, "RUN --out FILE [--task N]", "an animation of a trained agent as it adapts"),
@@ -79,7 +79,7 @@ def _help() -> str:
     lines = [f"  adaptax {usages[name]:<{width}}  {line}" for name, (_, _, line) in COMMANDS.items()]
     return "\n".join(
         [
-            "Meta-reinforcement learning on JAX: train agents that learn to learn, judge them on new tasks.",
+            "Meta-reinforcement learning on JAX: train agents that learn to learn, evaluate them on new tasks.",
             "",
             *lines,
             "",

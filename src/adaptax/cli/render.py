@@ -9,7 +9,7 @@ from typing import Annotated
 import tyro
 
 from .. import api
-from .judge import task_given, unusual
+from .evaluate import task_given, unusual
 
 _Run = Annotated[str, tyro.conf.arg(metavar="RUN")]
 _Own = tyro.conf.arg(metavar="N", help_behavior_hint="(default: the pair's protocol)")
@@ -24,7 +24,7 @@ class RenderOptions:
     out: Annotated[str, tyro.conf.arg(metavar="FILE")]
     """A .webp, .gif or .mp4; the last needs `pip install 'adaptax[video]'`."""
     task: Annotated[str, tyro.conf.arg(metavar="N|JSON")] = "1"
-    """The number of a task on which the run is judged, from 1, or a task by its fields, such as
+    """The number of a task on which the run is evaluated, from 1, or a task by its fields, such as
     '{"goal": [0.3, -0.2]}'."""
     split: str = "test"
     """Where a number is looked up: test, validation, train, or a split that the benchmark names."""

@@ -108,7 +108,7 @@ def train_command(words: list[str]) -> int:
     if options.no_evaluation:
         print(directory)
         return 0
-    return _judge(directory, options.quiet)
+    return _evaluate(directory, options.quiet)
 
 
 def _parse(names: tuple[str, str], words: Sequence[str], config: runs.Config | None) -> Chosen:
@@ -215,7 +215,7 @@ def _title(names: tuple[str, str], on: runs.Named, algorithm: Algorithm, plan: S
     return f"{what} → {directory}"
 
 
-def _judge(directory: Path, quiet: bool) -> int:
+def _evaluate(directory: Path, quiet: bool) -> int:
     """Evaluate the test split and every named one, and print their tables."""
     trained = api.load(directory)
     protocol = trained.protocol()
@@ -225,7 +225,7 @@ def _judge(directory: Path, quiet: bool) -> int:
                 print(f"evaluating on {protocol.tasks} {split} tasks …", file=sys.stderr, flush=True)
             show_evaluation(evaluate_run(trained, directory, split, protocol))
     except KeyboardInterrupt:
-        print(f"training is complete; judge it with: adaptax evaluate {directory}", file=sys.stderr)
+        print(f"training is complete; evaluate it with: adaptax evaluate {directory}", file=sys.stderr)
         return 130
     return 0
 

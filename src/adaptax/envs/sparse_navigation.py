@@ -71,7 +71,7 @@ def sparse_navigation(
     goals: Literal["held-out", "paper"] = "held-out",
 ) -> Benchmark:
     """The sparse point robot, episodes of `horizon` steps; `dense` pays −‖s' − g‖ instead, and `dense_training` does
-    so on the training goals only: what an agent learns from dense rewards is judged by sparse ones (MAESN).
+    so on the training goals only: what an agent learns from dense rewards is evaluated by sparse ones (MAESN).
 
     The last 20 goals are the published test goals and are never trained on. The paper has no validation
     goals: with `goals="held-out"` the 80 published training goals are divided into 70 for training and 10 for

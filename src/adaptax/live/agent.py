@@ -1,6 +1,6 @@
 """An agent that lives on one real environment: it acts step by step, and adapts between rounds.
 
-It lives the life that the evaluator judges (`run.collect`), drawn from the same keys. What the collector has side by
+It lives the life of an evaluation (`run.collect`), drawn from the same keys. What the collector has side by
 side comes one after the other here: the B streams of a round are B stretches of T steps, each with its own memory, and
 after the last of them the agent adapts on them all.
 """

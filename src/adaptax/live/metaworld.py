@@ -2,7 +2,7 @@
 
 Every environment has an agent of its own (`live.agent`). Where an algorithm adapts between rounds, the adaptation
 episodes are one round of as many streams; where all learning is in the memory (RL², VariBAD), they are one stream, and
-its memory goes on in the episodes on which the agent is judged. Meta-World tells an agent that is judged no reward: one
+its memory goes on in the episodes on which the agent is evaluated. Meta-World tells such an agent no reward: one
 that reads rewards needs environments made with `recurrent_info_in_obs=True`, which observe the last reward, too.
 """
 
@@ -30,7 +30,7 @@ class Told(NamedTuple):
 
 class MetaWorldAgent:
     """N trained agents side by side. `live` is the first one; its protocol says how many episodes are for adaptation,
-    `remembers` whether its memory goes on where it is judged."""
+    `remembers` whether its memory goes on where it is evaluated."""
 
     def __init__(self, live: LiveAgent, environments: int, remembers: bool) -> None:
         check_range("environments", environments, 1)
@@ -67,7 +67,7 @@ class MetaWorldAgent:
             self._states[n] = agent.as_it_stands() if self._remembers else None
 
     def reset(self, env_mask: np.ndarray) -> None:
-        """In these environments an episode begins on which the agent is judged."""
+        """In these environments an episode begins on which the agent is evaluated."""
         self._starts = self._starts | env_mask
 
     def eval_action(self, observations: np.ndarray) -> np.ndarray:
@@ -78,8 +78,8 @@ class MetaWorldAgent:
             reward = None if told.reward is None else told.reward[n]
             if self._remembers and reward is None:
                 raise UserError(
-                    "this agent reads the rewards while it is judged, and Meta-World tells none: make the environments "
-                    "with recurrent_info_in_obs=True"
+                    "this agent reads the rewards while it is evaluated, and Meta-World tells none: make the "
+                    "environments with recurrent_info_in_obs=True"
                 )
             action, self._states[n] = agent.predict(
                 told.observation[n], self._states[n], self._starts[n : n + 1], reward=reward

@@ -14,10 +14,10 @@ import numpy as np
 from ..envs.filmed import CanBeFilmed, Filmed, ShowsItself
 from ..ranges import check_range
 from ..render import Path as Walk
-from ..render import Picture, Shot, check_writable, film, write
+from ..render import Picture, Shot, animate, check_writable, write
 from ..render.image import images
 from ..report.tables import chosen_points
-from ..run.evaluate import Protocol, judged_task
+from ..run.evaluate import Protocol, evaluated_task
 from ..run.record import Record, record
 from ..types import Algorithm, Benchmark, Params, Task, UserError
 from .config import Config
@@ -52,7 +52,7 @@ def render(
     # What is believed is believed by one stream.
     shots = shots_of(lived, on.spec.horizon, protocol, 1 if lived.beliefs is not None else picture.streams, frames)
     title, note = _title(config, task, split), _note(picture, shots, protocol)
-    return write(film(picture, shots, title, note, seconds), path)
+    return write(animate(picture, shots, title, note, seconds), path)
 
 
 def _scene(on: Benchmark, task: Task, config: Config) -> Picture | Filmed:
@@ -76,8 +76,10 @@ def _task(on: Benchmark, task: int | Mapping[str, Any], split: str, protocol: Pr
     tasks = on.split(split)
     count = tasks.size or protocol.tasks
     if not 1 <= task <= count:
-        raise UserError(f"there is no task {task}: the run is judged on the tasks 1 to {count} of the split {split!r}")
-    return jax.tree.map(np.asarray, judged_task(tasks, task, protocol))
+        raise UserError(
+            f"there is no task {task}: the run is evaluated on the tasks 1 to {count} of the split {split!r}"
+        )
+    return jax.tree.map(np.asarray, evaluated_task(tasks, task, protocol))
 
 
 def shots_of(lived: Record, horizon: int, protocol: Protocol, streams: int, frames: Any = None) -> list[Shot]:

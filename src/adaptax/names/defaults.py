@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 class Defaults(NamedTuple):
     """What a pair of algorithm and benchmark starts from, where it differs from the dataclass: hyper-parameters,
-    meta-iterations, and how it is judged (fields of `run.evaluate.Protocol`). `spread`: on a CPU, giving each core its
-    own tasks was measured to pay."""
+    meta-iterations, and how it is evaluated (fields of `run.evaluate.Protocol`). `spread`: on a CPU, giving each core
+    its own tasks was measured to pay."""
 
     hyperparameters: Mapping[str, Any] = {}
     iterations: int = 500
@@ -42,7 +42,7 @@ _PEARL = {
     **{"gradient_steps": 500, "batch": 32, "hidden": (128, 128), "encoder_hidden": (64, 64)},
     **{"discount": 0.9, "reward_scale": 100.0, "learning_rate": 1e-3, "decay": 200},
 }
-# The agent comes to rely on its own noise to find out where the goal is, so it keeps it when judged.
+# The agent comes to rely on its own noise to find out where the goal is, so it keeps it when evaluated.
 _PAST_TRIALS = {"tasks": 8, "batch": 16, "discount": 0.9, "learning_rate": 2e-3, "judged_by_mean": False}
 _PAST_TRIALS |= {"entropy": -2.0, "temperature_learning_rate": 3e-3}
 _GUIDED = {"tasks": 40, "streams": 5, "step_size": 0.5, "expert_iterations": 40}

@@ -1,4 +1,4 @@
-"""How a run is judged: its protocol, tasks by their fields, and the reference strategies beside it."""
+"""How a run is evaluated: its protocol, tasks by their fields, and the reference strategies beside it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def protocol_for(
     seed: int = 0,
     deterministic: bool = False,
 ) -> Protocol:
-    """How a run is judged: the pair's protocol, with what is given here in its place."""
+    """How a run is evaluated: the pair's protocol, with what is given here in its place."""
     start = asdict(evaluator.protocol_of(algorithm.plan, on, tasks=100))
     given = {"tasks": tasks, "rounds": rounds, "episodes": episodes}
     pair = registry.defaults(config.algorithm, config.benchmark).evaluation

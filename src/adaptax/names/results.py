@@ -19,29 +19,29 @@ from .trained import Trained
 
 
 def evaluate_run(trained: Trained, directory: Path, split: str, protocol: Protocol, references: bool = True) -> Path:
-    """Judge every seed of a run and the reference strategies; write `evaluation-<split>.json` and `.npz`."""
+    """Evaluate every seed of a run and the reference strategies; write `evaluation-<split>.json` and `.npz`."""
     on, config = trained.benchmark, trained.config
     tasks = on.split(split)
-    judged = [
+    evaluations = [
         evaluator.evaluate(
             trained.algorithm, on, tasks, jax.tree.map(lambda x, k=k: x[k], trained.all_params), protocol
         )
         for k in range(config.seeds)
     ]
     arrays: dict[str, np.ndarray] = {
-        "returns": np.stack([e.returns for e in judged]),
-        "success": np.stack([e.success for e in judged]),
-        "final_success": np.stack([e.final_success for e in judged]),
-        "entropy": np.stack([e.entropy for e in judged]),
-        "diverged": np.stack([e.diverged for e in judged]),
-        **{f"task_{name}": value for name, value in task_fields(judged[0].tasks).items()},
+        "returns": np.stack([e.returns for e in evaluations]),
+        "success": np.stack([e.success for e in evaluations]),
+        "final_success": np.stack([e.final_success for e in evaluations]),
+        "entropy": np.stack([e.entropy for e in evaluations]),
+        "diverged": np.stack([e.diverged for e in evaluations]),
+        **{f"task_{name}": value for name, value in task_fields(evaluations[0].tasks).items()},
     }
-    if judged[0].first is not None:
-        arrays["trajectories_first"] = np.stack([e.first for e in judged])
-    if isinstance(judged[0].observations, np.ndarray) and judged[0].observations.ndim in (4, 5):
-        seen = np.stack([e.observations for e in judged])
+    if evaluations[0].first is not None:
+        arrays["trajectories_first"] = np.stack([e.first for e in evaluations])
+    if isinstance(evaluations[0].observations, np.ndarray) and evaluations[0].observations.ndim in (4, 5):
+        seen = np.stack([e.observations for e in evaluations])
         arrays["trajectories"] = seen if seen.ndim == 6 else seen[..., None]  # a number is a vector of one
-    beliefs = [e.beliefs for e in judged if e.beliefs is not None]
+    beliefs = [e.beliefs for e in evaluations if e.beliefs is not None]
     if beliefs:
         arrays["beliefs"] = np.stack(beliefs)
         if isinstance(on.spec.observation_space, Box):

@@ -61,7 +61,7 @@ class Trained(NamedTuple):
         seed: int = 0,
         deterministic: bool = False,
     ) -> Protocol:
-        """How this agent is judged: the pair's protocol, with what is given here in its place."""
+        """How this agent is evaluated: the pair's protocol, with what is given here in its place."""
         given: Any = {"tasks": tasks, "rounds": rounds, "episodes": episodes, "deterministic": deterministic}
         return protocol_for(self.config, self.algorithm, self.benchmark, seed=seed, **given)
 
@@ -136,7 +136,7 @@ class Trained(NamedTuple):
         """Write an animation of this agent on one task, before and after it adapts, to `out`, a .webp, .gif or .mp4,
         and return its path.
 
-        `task` is a number, from 1, of the tasks of `split` on which the run is judged, or a task's fields by name.
+        `task` is a number, from 1, of the tasks of `split` on which the run is evaluated, or a task's fields by name.
         Rounds and episodes left out are those of the pair's protocol; `seed` fixes the tasks and every draw. Raises a
         `UserError`, or a `ReportError`, before anything is compiled, for a task, suffix or benchmark of which there is
         no animation.

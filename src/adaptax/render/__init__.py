@@ -1,10 +1,10 @@
 """Animations of what agents did: drawn from plain arrays, without JAX.
 
 A benchmark's `picture` says how its tasks are drawn: a function of a task's fields by name that returns a
-`film.Picture`. An environment that offers `frame(task, state)` draws itself (`image`).
+`animation.Picture`. An environment that offers `frame(task, state)` draws itself (`image`).
 """
 
-from .film import Path, Picture, Shot, film
+from .animation import Path, Picture, Shot, animate
 from .write import check_writable, write
 
-__all__ = ["Path", "Picture", "Shot", "check_writable", "film", "write"]
+__all__ = ["Path", "Picture", "Shot", "animate", "check_writable", "write"]

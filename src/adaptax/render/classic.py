@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..report.style import INK, PALE, PALETTE
-from .film import Moving, Picture, Shot
+from .animation import Moving, Picture, Shot
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..report.style import GRID, INK, PALETTE
 from ..report.trajectories import GOAL, PATHS
-from .film import Moving, Picture, Shot
+from .animation import Moving, Picture, Shot
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..report import ReportError
-from .film import Frame, Moving, Picture, Shot
+from .animation import Frame, Moving, Picture, Shot
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..report import ReportError
-from .film import Film
+from .animation import Animation
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -26,34 +26,34 @@ def check_writable(path: Path) -> None:
         _ffmpeg()
 
 
-def write(film: Film, path: Path) -> Path:
+def write(animation: Animation, path: Path) -> Path:
     """Write the animation, whole or not at all."""
     check_writable(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.stem}.part{path.suffix}")
     try:
-        WRITERS[path.suffix](film, beside)
+        WRITERS[path.suffix](animation, beside)
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
     return path
 
 
-def _webp(film: Film, path: Path) -> None:
-    how = {"lossless": True, "quality": 20, "method": 1} if film.flat else {"quality": 80, "method": 3}
-    _save(_images(film), film, path, **how)
+def _webp(animation: Animation, path: Path) -> None:
+    how = {"lossless": True, "quality": 20, "method": 1} if animation.flat else {"quality": 80, "method": 3}
+    _save(_images(animation), animation, path, **how)
 
 
-def _gif(film: Film, path: Path) -> None:
-    images = _images(film)
-    _save(_of_one_palette(images) if film.flat else images, film, path)
+def _gif(animation: Animation, path: Path) -> None:
+    images = _images(animation)
+    _save(_of_one_palette(images) if animation.flat else images, animation, path)
 
 
-def _images(film: Film) -> list[Image.Image]:
+def _images(animation: Animation) -> list[Image.Image]:
     """Of a drawing, with 32 shades of each colour, white among them: a file a third smaller, and no eye sees it."""
     from PIL import Image
 
-    frames = ((frame & 0xF8 | frame >> 5) if film.flat else frame for frame in film.frames)
+    frames = ((frame & 0xF8 | frame >> 5) if animation.flat else frame for frame in animation.frames)
     return [Image.fromarray(frame) for frame in frames]
 
 
@@ -71,14 +71,14 @@ def _of_one_palette(images: list[Image.Image]) -> list[Image.Image]:
     return [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in images]
 
 
-def _save(images: list[Image.Image], film: Film, path: Path, **how: Any) -> None:
-    waits = list(film.milliseconds)
+def _save(images: list[Image.Image], animation: Animation, path: Path, **how: Any) -> None:
+    waits = list(animation.milliseconds)
     images[0].save(path, save_all=True, append_images=images[1:], duration=waits, loop=0, **how)
 
 
-def _mp4(film: Film, path: Path) -> None:
+def _mp4(animation: Animation, path: Path) -> None:
     """Through a pipe of our own: imageio-ffmpeg's forks the process, which JAX does not bear."""
-    frames = list(film.frames)
+    frames = list(animation.frames)
     size = f"{frames[0].shape[1]}x{frames[0].shape[0]}"
     given = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", size, "-r", str(VIDEO_RATE), "-i", "-"]
     made = ["-an", "-c:v", "libx264", "-pix_fmt", "yuv420p", "-crf", "20", "-movflags", "+faststart"]
@@ -86,7 +86,7 @@ def _mp4(film: Film, path: Path) -> None:
     with subprocess.Popen(words, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdin is not None
         with suppress(BrokenPipeError):  # it says below why it stopped
-            for frame, wait in zip(frames, film.milliseconds, strict=True):
+            for frame, wait in zip(frames, animation.milliseconds, strict=True):
                 process.stdin.write(frame.tobytes() * max(1, round(wait * VIDEO_RATE / 1000)))
         _, complaint = process.communicate()
     if process.returncode:
@@ -103,4 +103,4 @@ def _ffmpeg() -> Any:
     return imageio_ffmpeg
 
 
-WRITERS: dict[str, Callable[[Film, Path], None]] = {".webp": _webp, ".gif": _gif, ".mp4": _mp4}
+WRITERS: dict[str, Callable[[Animation, Path], None]] = {".webp": _webp, ".gif": _gif, ".mp4": _mp4}

@@ -22,7 +22,7 @@ class ReportError(ValueError):
 
 @dataclass(frozen=True)
 class Reference:
-    """A reference strategy judged by the same evaluator, or a number: the mean at each of K points, and per trial."""
+    """A reference strategy in the same evaluation, or a number: the mean at each of K points, and per trial."""
 
     name: str
     mean: Floats  # [K]; empty when only the total is known
@@ -101,14 +101,14 @@ class Evaluation:
 
     def success_curve(self) -> Floats | None:
         """The success rate along the adaptation curve [S, N, K]; None when nothing ever succeeded, unless the benchmark
-        is judged by that."""
+        is measured by that."""
         if self.success is None or not (self.judged_by_success or np.nansum(self.success) > 0):
             return None
         return _by_point(self.success)
 
     def final_success_curve(self) -> Floats | None:
         """The share of episodes whose last step was a success [S, N, K]; None where it is not known, or where every
-        episode with a success also ends with one and the benchmark is not judged by that."""
+        episode with a success also ends with one and the benchmark is not measured by that."""
         final, curve = self.final_success, self.success_curve()
         if final is None or curve is None:
             return None
@@ -150,7 +150,7 @@ class Evaluation:
 
     def reached(self, reference: Reference) -> float | None:
         """What a reference is compared by: the total of a trial, or the last point of the curve; its success, not its
-        return, where the benchmark is judged by that. None where it is not known."""
+        return, where the benchmark is measured by that. None where it is not known."""
         by_success = self.judged_by_success
         if self.has_total and not by_success:
             return reference.total

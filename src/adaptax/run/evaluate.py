@@ -1,4 +1,4 @@
-"""The one evaluator: any agent of the protocol, on tasks it has not seen, judged by return per episode of its lifetime.
+"""The one evaluator: any agent of the protocol, on tasks it has not seen, by return per episode of its lifetime.
 
 Tasks, their order and every draw are fixed by the seed, so that agents and reference strategies face the same tasks.
 """
@@ -56,7 +56,7 @@ class Evaluation(NamedTuple):
 
 @dataclass(frozen=True)
 class Protocol:
-    """How an agent is judged."""
+    """How an agent is evaluated."""
 
     tasks: int
     """N, held-out tasks."""
@@ -181,7 +181,7 @@ def check(algorithm: Algorithm, benchmark: Benchmark, protocol: Protocol) -> Non
 
 
 def _at_once(protocol: Protocol, spec: Spec) -> int:
-    """How many tasks are judged at once."""
+    """How many tasks are evaluated at once."""
     plan = protocol.plan(spec.horizon)  # where streams run on, only a window of a life is kept
     each = plan.rounds * plan.streams * plan.steps
     return max(1, min(protocol.tasks, CHUNK_STEPS // each))
@@ -194,12 +194,12 @@ def _keys(seed: int) -> tuple[Key, Key]:
 
 
 def life_key(seed: int) -> Key:
-    """What `collect` is given for the tasks that are judged first."""
+    """What `collect` is given for the tasks that are evaluated first."""
     return jax.random.fold_in(_keys(seed)[1], 0)
 
 
-def judged_task(tasks: Tasks, number: int, protocol: Protocol) -> Task:
-    """Task `number`, counted from 1, of those that `evaluate` judges on."""
+def evaluated_task(tasks: Tasks, number: int, protocol: Protocol) -> Task:
+    """Task `number`, counted from 1, of those that `evaluate` takes."""
     count = tasks.size or protocol.tasks
     check_range("task", number, 1, count)
     _, chosen = tasks.enumerate(_keys(protocol.seed)[0], count)
@@ -217,13 +217,13 @@ def check_episodes(protocol: Protocol, horizon: int) -> None:
 
 
 def check_context(agent: Agent, protocol: Protocol, horizon: int) -> None:
-    """A stream's memory lasts for all rounds: refuse to judge an agent on more steps than it can remember."""
+    """A stream's memory lasts for all rounds: refuse to evaluate an agent on more steps than it can remember."""
     context = agent.plan.context if isinstance(agent, Algorithm) else None
     steps = protocol.life_steps(horizon)
     if context is not None and steps > context:
         raise UserError(
             f"{steps // horizon} episodes of {horizon} steps are a trial of {steps} steps, but the agent's memory "
-            f"holds {context}: judge it on at most {context // horizon}, or train it on longer trials"
+            f"holds {context}: evaluate it on at most {context // horizon}, or train it on longer trials"
         )
 
 

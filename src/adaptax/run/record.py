@@ -54,7 +54,7 @@ class Scene(NamedTuple):
 def record(
     agent: Agent, benchmark: Benchmark, task: Task, params: Params, protocol: Protocol, states: bool = False
 ) -> Record:
-    """The life that `evaluate` judges on the first task of its protocol, on this task; `states` keeps the
+    """The life that `evaluate` sees on the first task of its protocol, on this task; `states` keeps the
     environment's too. Raises a `UserError`, before anything is compiled, where it outlasts the agent's memory."""
     check_context(agent, protocol, benchmark.spec.horizon)
     program = jax.jit(partial(_live, agent, benchmark, protocol, states))

@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 
-from ..buffers import memory, size_of
+from ..buffers import machine_memory, size_of
 from ..types import Algorithm, Birth, Params, UserError
 
 GIB = 2**30
@@ -22,7 +22,7 @@ def check_training(algorithm: Algorithm, progress: Any, seeds: int) -> None:
     lives = (
         0 if progress.carried is not None else seeds * _of_lives(algorithm, progress.state.params, algorithm.plan.tasks)
     )
-    present = memory()
+    present = machine_memory()
     if 2 * kept + lives > present:
         tasks = _count(algorithm.plan.tasks, "task")
         more = f", and {lives / GIB:.1f} GiB for {tasks} that are lived on at once" if lives > kept / 100 else ""
@@ -34,11 +34,11 @@ def check_training(algorithm: Algorithm, progress: Any, seeds: int) -> None:
 
 def check_lives(algorithm: Algorithm, params: Params, tasks: int) -> None:
     """What the agents keep that live on so many tasks at once has to fit."""
-    needed, present = _of_lives(algorithm, params, tasks), memory()
+    needed, present = _of_lives(algorithm, params, tasks), machine_memory()
     if needed > present:
         raise UserError(
             f"what the agent keeps of {_count(tasks, 'task')} that are lived on at once needs {needed / GIB:.1f} GiB "
-            f"and the machine has {present / GIB:.1f}: lower the capacity of its buffers, or judge it on fewer tasks"
+            f"and the machine has {present / GIB:.1f}: lower the capacity of its buffers, or evaluate it on fewer tasks"
         )
 
 

@@ -183,7 +183,7 @@ def _drawn(goal: Any) -> np.ndarray:
 
 
 def _in_turn(tasks: Sequence[MetaWorldTask]) -> list[MetaWorldTask]:
-    """A goal of each family, then another of each: whoever is judged on the first few is judged on all families."""
+    """A goal of each family, then another of each: an evaluation on the first few is one on all families."""
     families = {task.family: [t for t in tasks if t.family == task.family] for task in tasks}
     return [task for group in zip(*families.values(), strict=True) for task in group]
 

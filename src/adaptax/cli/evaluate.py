@@ -27,7 +27,7 @@ _Own = tyro.conf.arg(metavar="N", help_behavior_hint="(default: the pair's proto
 
 @dataclass(frozen=True)
 class EvaluateOptions:
-    """Judge every seed of a run on held-out tasks, beside the reference strategies.
+    """Evaluate every seed of a run on held-out tasks, beside the reference strategies.
 
     Returns by round and episode go to evaluation-SPLIT.json and .npz in the run directory.
     """
@@ -117,7 +117,7 @@ def adapt_command(words: list[str]) -> int:
     note = unusual(trained.benchmark, task)
     if note:
         print(f"note: {note}", file=sys.stderr)
-    judged = api.adapt_to(
+    found = api.adapt_to(
         trained,
         task._asdict(),
         rounds=options.rounds,
@@ -128,8 +128,8 @@ def adapt_command(words: list[str]) -> int:
     config = trained.config
     what = f"{config.algorithm} on {config.benchmark} {options.task}"
     print(f"{what}: mean of {options.lifetimes} lifetimes\n")
-    print(plain(adaptation_table(judged, config, trained.benchmark.judged_by_success)))
-    lost = int(judged.diverged.any(axis=(1, 2, 3)).sum())
+    print(plain(adaptation_table(found, config, trained.benchmark.judged_by_success)))
+    lost = int(found.diverged.any(axis=(1, 2, 3)).sum())
     if lost:
         print(f"\n{lost} of {options.lifetimes} lives diverged, and count as random play from there on.")
     return 0
@@ -158,7 +158,7 @@ def unusual(on: Benchmark, task: Task, count: int = 1000) -> str:
     return ""
 
 
-def adaptation_table(judged: Any, config: Config, judged_by_success: bool = False) -> Table:
+def adaptation_table(found: Any, config: Config, judged_by_success: bool = False) -> Table:
     """One row per point of the adaptation curve; the total of a trial of several episodes below."""
     as_read = Evaluation(
         algorithm=config.algorithm,
@@ -172,9 +172,9 @@ def adaptation_table(judged: Any, config: Config, judged_by_success: bool = Fals
         references=(),
         published=(),
         command="",
-        returns=judged.returns[None].astype(np.float64),
-        success=judged.success[None].astype(np.float64),
-        final_success=judged.final_success[None].astype(np.float64),
+        returns=found.returns[None].astype(np.float64),
+        success=found.success[None].astype(np.float64),
+        final_success=found.final_success[None].astype(np.float64),
         task={},
         judged_by_success=judged_by_success,
     )

@@ -15,8 +15,8 @@ from PIL import Image
 from adaptax.names import registry
 from adaptax.names.evaluation import task_fields
 from adaptax.render import Path as Walk
-from adaptax.render import Picture, Shot, film, write
-from adaptax.render.film import MOST_FRAMES, Film
+from adaptax.render import Picture, Shot, animate, write
+from adaptax.render.animation import MOST_FRAMES, Animation
 from adaptax.render.grid import gridnavi
 from adaptax.render.image import images
 from adaptax.render.plane import navigation
@@ -39,7 +39,7 @@ def moving(frames: list[np.ndarray]) -> np.ndarray:
 
 
 def test_one_frame_for_every_state_and_the_last_one_stays() -> None:
-    made = film(navigation(GOAL), [shot(5), shot(3, "after")], "a title", seconds=2.0)
+    made = animate(navigation(GOAL), [shot(5), shot(3, "after")], "a title", seconds=2.0)
     frames = list(made.frames)
     assert len(frames) == len(made.milliseconds) == 6
     assert made.milliseconds == (333,) * 5 + (1833,)
@@ -52,7 +52,7 @@ def test_one_frame_for_every_state_and_the_last_one_stays() -> None:
 
 
 def test_long_episodes_are_shown_in_fewer_frames() -> None:
-    made = film(navigation(GOAL), [shot(1000)], "")
+    made = animate(navigation(GOAL), [shot(1000)], "")
     assert len(made.milliseconds) == MOST_FRAMES
     assert sum(made.milliseconds) == pytest.approx(6000 + 1500, rel=0.01)
 
@@ -83,7 +83,8 @@ def test_every_picture_can_be_drawn(benchmark: str) -> None:
         space.seed(0)
     seen = np.asarray([observations.sample() for _ in range(4)], np.float64)
     walk = Walk(seen, np.asarray([actions.sample() for _ in range(3)]), np.asarray([0.0, 1.0, 0.5]))
-    made = film(picture, [Shot(name, (walk,), np.arange(4.0)) for name in ("before", "after")], "a title", picture.note)
+    shots = [Shot(name, (walk,), np.arange(4.0)) for name in ("before", "after")]
+    made = animate(picture, shots, "a title", picture.note)
     frames = list(made.frames)
     assert len(frames) == 4 and moving(frames).size > 0
 
@@ -97,14 +98,14 @@ def test_no_text_lies_on_another(panels: int, rows: int, monkeypatch: pytest.Mon
 
     figures: list[Any] = []
     monkeypatch.setattr(
-        sys.modules[Film.__module__], "new_figure", lambda *size: figures.append(new_figure(*size)) or figures[0]
+        sys.modules[Animation.__module__], "new_figure", lambda *size: figures.append(new_figure(*size)) or figures[0]
     )
     walk = shot(3).paths[0]._replace(frame=frame)
     shots = [Shot(f"after {k} rounds, episode 2", (walk,), -130.7 * np.arange(4.0)) for k in range(panels)]
-    width = list(film(images(frame(0)), shots, "").frames)[0].shape[1]
+    width = list(animate(images(frame(0)), shots, "").frames)[0].shape[1]
     figures.clear()
     note = "green: what it says " * (width // 128)
-    list(film(images(frame(0)), shots, "multitask-ppo on half-cheetah-velocity, a task of one's own", note).frames)
+    list(animate(images(frame(0)), shots, "multitask-ppo on half-cheetah-velocity, a task of one's own", note).frames)
     (figure,) = figures
     assert len({axes.get_position().y0 for axes in figure.axes}) == rows
     texts = [text for axes in figure.axes for text in axes.get_children() if isinstance(text, Text)]
@@ -122,7 +123,7 @@ def test_beliefs_lie_under_the_cells() -> None:
     beliefs = np.linspace(0, 1, 75).reshape(3, 5, 5)
     walk = shot(3).paths[0]
     plain, blue = (
-        list(film(gridnavi(task), [Shot("", (one,), np.zeros(4))], "").frames)  # type: ignore[arg-type]
+        list(animate(gridnavi(task), [Shot("", (one,), np.zeros(4))], "").frames)  # type: ignore[arg-type]
         for one in (walk, walk._replace(beliefs=beliefs))
     )
     dark = [[(frame.sum(-1) < 400).mean() for frame in frames] for frames in (plain, blue)]
@@ -136,7 +137,7 @@ def test_environments_that_draw_themselves() -> None:
     walk = shot(3).paths[0]._replace(frame=frame)
     picture = images(frame(0))
     assert (picture.aspect, picture.flat) == (2.0, False)
-    frames = list(film(picture, [Shot("", (walk,), np.zeros(4))], "").frames)
+    frames = list(animate(picture, [Shot("", (walk,), np.zeros(4))], "").frames)
     height, width, _ = frames[0].shape
     assert [int(f[height // 2, width // 2, 0]) for f in frames] == [0, 10, 20, 30]
     with pytest.raises(ReportError, match=r"frame returned float64 \[20, 40\]; it must be uint8 \[height, width, 3\]"):
@@ -146,9 +147,9 @@ def test_environments_that_draw_themselves() -> None:
 # --- files ---
 
 
-def small(flat: bool = True) -> Film:
+def small(flat: bool = True) -> Animation:
     frames = [np.full((16, 24, 3), value, np.uint8) for value in (255, 100, 0)]
-    return Film(iter(frames), (100, 200, 900), flat)
+    return Animation(iter(frames), (100, 200, 900), flat)
 
 
 @pytest.mark.parametrize("suffix", [".webp", ".gif"])
@@ -192,5 +193,5 @@ def test_half_a_file_does_not_stay(tmp_path: Path) -> None:
     picture: Picture = images(np.zeros((8, 8, 3), np.uint8))
     walk = shot(2).paths[0]._replace(frame=broken)
     with pytest.raises(RuntimeError, match="the simulator is gone"):
-        write(film(picture, [Shot("", (walk,), np.zeros(3))], ""), tmp_path / "film.webp")
+        write(animate(picture, [Shot("", (walk,), np.zeros(3))], ""), tmp_path / "film.webp")
     assert not list(tmp_path.iterdir())

@@ -76,21 +76,21 @@ class Picture(NamedTuple):
     """At most so many streams are drawn in a panel."""
 
 
-class Film(NamedTuple):
+class Animation(NamedTuple):
     frames: Iterator[Frame]
     milliseconds: tuple[int, ...]
     """How long each of them stays."""
     flat: bool
 
 
-def film(picture: Picture, shots: Sequence[Shot], title: str, note: str = "", seconds: float = 6.0) -> Film:
+def animate(picture: Picture, shots: Sequence[Shot], title: str, note: str = "", seconds: float = 6.0) -> Animation:
     """The shots side by side (in rows, where panels are wide), all from their first step on; `seconds` is the
     time that the longest takes."""
     longest = max(shot.steps for shot in shots)
     times = np.unique(np.linspace(0, longest, min(longest + 1, MOST_FRAMES)).round().astype(int)).tolist()
     each = max(20, round(1000 * seconds / len(times)))
     waits = (each,) * (len(times) - 1) + (each + round(1000 * HELD),)
-    return Film(_frames(picture, shots, title, note, times), waits, picture.flat)
+    return Animation(_frames(picture, shots, title, note, times), waits, picture.flat)
 
 
 def _frames(picture: Picture, shots: Sequence[Shot], title: str, note: str, times: Sequence[int]) -> Iterator[Frame]:

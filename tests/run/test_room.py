@@ -8,8 +8,7 @@ import pytest
 
 import adaptax
 from adaptax.buffers import size_of
-from adaptax.run import evaluate
-from adaptax.run import room as memory
+from adaptax.run import evaluate, room
 from adaptax.types import UserError
 
 PEARL = {"tasks": 2, "capacity": 1000, "context": 20}
@@ -18,7 +17,7 @@ PEARL = {"tasks": 2, "capacity": 1000, "context": 20}
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine with 48 MiB, where one seed's rings and networks fit twice, and those of 40 do not."""
-    monkeypatch.setattr(memory, "memory", lambda: 48 * 2**20)
+    monkeypatch.setattr(room, "machine_memory", lambda: 48 * 2**20)
 
 
 @pytest.mark.usefixtures("small")

@@ -20,9 +20,8 @@ import adaptax
 from adaptax import Benchmark, Outcome, Spec, TaskSet, Trained
 from adaptax.cli import main
 from adaptax.envs.host import opengl
-from adaptax.names import animation as filming
+from adaptax.names import animation, registry
 from adaptax.names import config as runs
-from adaptax.names import registry
 from adaptax.run import checkpoint
 from adaptax.run.evaluate import Protocol, evaluate
 from adaptax.run.iterate import begin
@@ -70,7 +69,7 @@ def test_a_record_is_the_life_that_is_judged() -> None:
     judged = evaluate(agent.algorithm, agent.benchmark, agent.benchmark.test, agent.params, protocol)
     task = jax.tree.map(lambda x: x[0], judged.tasks)
     lived = record(agent.algorithm, agent.benchmark, task, agent.params, protocol)
-    shots = filming.shots_of(lived, 5, protocol, streams=2)
+    shots = animation.shots_of(lived, 5, protocol, streams=2)
     returns = judged.returns[0].mean(axis=1).ravel()  # [R, B, E], over streams
     np.testing.assert_allclose([shot.returns[-1] for shot in shots], returns, rtol=1e-5)
     assert [shot.label for shot in shots][::2] == ["before adaptation, episode 1", "after 1 round, episode 1"]
@@ -81,8 +80,8 @@ def test_a_record_is_the_life_that_is_judged() -> None:
 
     # It draws itself: an episode's frames are those of its states, the one after the last step included.
     host: Any = jax.tree.map(np.asarray, task)
-    for shot in filming.shots_of(
-        seen, 5, protocol, 1, filming._frames(filming._scene(agent.benchmark, host, agent.config), seen)
+    for shot in animation.shots_of(
+        seen, 5, protocol, 1, animation._frames(animation._scene(agent.benchmark, host, agent.config), seen)
     ):
         (path,) = shot.paths
         assert path.frame is not None and shot.steps == 4
@@ -95,12 +94,12 @@ def test_which_episodes_are_shown() -> None:
     ended[0, 0, [1, 3]] = ended[0, 1, 3] = True
     places, pay = np.arange(12.0).reshape(1, 2, 6), np.ones((1, 2, 6))
     lived = Record(places, places + 1, places, pay, ended, None, None, None)
-    first, second = filming.shots_of(lived, 4, Protocol(tasks=1, rounds=1, streams=2, episodes=2), 2)
+    first, second = animation.shots_of(lived, 4, Protocol(tasks=1, rounds=1, streams=2, episodes=2), 2)
     assert [path.observations.tolist() for path in first.paths] == [[0, 1, 2], [6, 7, 8, 9, 10]]
     assert [path.observations.tolist() for path in second.paths] == [[2, 3, 4], [10, 11, 12]]
     np.testing.assert_array_equal(first.returns, [0, 1, 2, 2.5, 3])  # the first stream's stays at 2
     assert (first.label, second.label) == ("episode 1", "episode 2")
-    (trial,) = filming.shots_of(lived, 1, Protocol(tasks=1, streams=2, episodes=6), 1)
+    (trial,) = animation.shots_of(lived, 1, Protocol(tasks=1, streams=2, episodes=6), 1)
     assert (trial.label, trial.steps) == ("one trial", 6)
 
 
@@ -139,7 +138,7 @@ def test_render(navigation: Path, tmp_path: Path, capsys: pytest.CaptureFixture[
 def test_what_cannot_be_rendered(
     navigation: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(filming, "record", None)  # nothing gets that far
+    monkeypatch.setattr(animation, "record", None)  # nothing gets that far
 
     def refused(*words: str, out: str = "film.webp", run: Path = navigation) -> str:
         assert main(["render", str(run), "--out", str(tmp_path / out), *words]) == 2
@@ -149,7 +148,7 @@ def test_what_cannot_be_rendered(
     assert "film.avi does not end in .webp, .gif, .mp4" in refused(out="film.avi")
     for number in ("0", "101", "-1"):
         line = refused("--task", number)
-        assert f"no task {number}: the run is judged on the tasks 1 to 100 of the split 'test'" in line
+        assert f"no task {number}: the run is evaluated on the tasks 1 to 100 of the split 'test'" in line
     assert "tasks 1 to 40 of the split 'published'" in refused("--task", "41", "--split", "published")
     assert "--task is not valid JSON" in refused("--task", "first")
     assert "lacks the field 'goal'" in refused("--task", "{}")
@@ -185,7 +184,7 @@ def test_robots_are_filmed(cheetah: Path, tmp_path: Path, monkeypatch: pytest.Mo
 def test_where_nothing_can_be_drawn_nothing_is_lived(
     cheetah: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(filming, "record", None)
+    monkeypatch.setattr(animation, "record", None)
     monkeypatch.setattr(opengl, "works", lambda name: False)
     monkeypatch.delenv("MUJOCO_GL", raising=False)
     command = ["render", str(cheetah), "--out", str(tmp_path / "film.webp")]
