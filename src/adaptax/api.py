@@ -48,7 +48,7 @@ def train(
     ray: str = "",
     resume: bool = False,
     quiet: bool = True,
-    log_every: int = 0,
+    log_every: int | None = None,
     settings: Mapping[str, Any] | None = None,
     hyperparameters: Mapping[str, Any] | None = None,
 ) -> Trained:

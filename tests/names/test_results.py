@@ -36,7 +36,7 @@ def test_beliefs_about_the_rooms_are_drawn_where_the_rooms_are(tmp_path: Path) -
     assert [text.get_text() for text in figure.axes[0].texts] == ["1", "2", "3"]
 
 
-def test_none_leaves_a_count_out_and_0_is_refused() -> None:
+def test_none_leaves_a_count_out_and_0_is_refused(tmp_path: Path) -> None:
     on = adaptax.benchmark("bandit", arms=2, pulls=3)
     algorithm = adaptax.algorithm("maml", on, tasks=2, hidden=(4,))
     agent = Trained(algorithm, on, (), (), Config(algorithm="maml", benchmark="bandit"), 0)
@@ -48,6 +48,9 @@ def test_none_leaves_a_count_out_and_0_is_refused() -> None:
         lambda: agent.agent(episodes=0),
         lambda: agent.render("none.webp", rounds=0),
         lambda: adaptax.adapt_to(agent, {"probabilities": [0.1, 0.9]}, episodes=0),
+        lambda: adaptax.train("maml", "bandit", out=tmp_path, iterations=0),
+        lambda: adaptax.train("maml", "bandit", out=tmp_path, log_every=0),
+        lambda: adaptax.train("maml", "bandit", out=tmp_path, devices=0),
     )
     for ask in asked:
         with pytest.raises(UserError, match="is 0; it must satisfy 1 ≤"):

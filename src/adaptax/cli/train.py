@@ -51,15 +51,15 @@ class TrainOptions:
     """The run directory (default: runs/ALGORITHM-BENCHMARK-[changed settings]-seedS)."""
     resume: bool = False
     """Go on with the run in --out; its config.json supplies all that is left out."""
-    devices: int = 0
-    """Spread the tasks over this many devices (on a CPU, as many host devices are made); 0: one per core where that was
-    measured to pay for this pair, else one."""
+    devices: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")] = None
+    """Spread the tasks over this many devices, which a CPU makes of its own (default: one per core where
+    that was measured to pay for this pair, else one)."""
     workers: Annotated[int, tyro.conf.arg(metavar="N")] = 0
     """Let N processes each collect a slice of the tasks, for environments on the host; 0: collect in this process."""
     ray: Annotated[str, tyro.conf.arg(metavar="ADDRESS")] = ""
     """Let a Ray cluster run the workers: local, auto, HOST:PORT or ray://HOST:PORT."""
-    log_every: int = 0
-    """Meta-iterations per row of metrics; 0: a two-hundredth of them all."""
+    log_every: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")] = None
+    """Meta-iterations per row of metrics (default: a two-hundredth of them all)."""
     checkpoint_seconds: float = 60.0
     """Seconds between checkpoints; there is always one at the end."""
     quiet: bool = False
@@ -176,8 +176,10 @@ def use_devices(devices: int) -> int:
 
 def _wanted_devices(options: TrainOptions, names: tuple[str, str], chosen: Chosen) -> int:
     """What `--devices` says; left open, one per core of a CPU where the pair gains from it and the tasks divide."""
-    if options.devices or options.seeds > 1 or options.workers or not registry.defaults(*names).spread:
-        return options.devices or 1
+    if options.devices is not None:
+        return options.devices
+    if options.seeds > 1 or options.workers or not registry.defaults(*names).spread:
+        return 1
     if os.environ.get("JAX_PLATFORMS", "cpu") != "cpu" or _accelerator():
         return 1
     cores = os.cpu_count() or 1

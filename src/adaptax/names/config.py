@@ -89,7 +89,7 @@ def run(
             '`if __name__ == "__main__":`'
         )
     before = read_config(directory) if resume else None
-    if before and not settings.log_every:
+    if before and settings.log_every is None:
         # A two-hundredth of more iterations would be another number.
         settings = replace(settings, log_every=before.log_every)
     if before and settings.workers is None:

@@ -53,22 +53,22 @@ class Settings:
     resumed had, else 0."""
     ray: str = ""
     """Address of a Ray cluster that is to run the workers (local: one of this machine); empty: none."""
-    log_every: int = 0
-    """Meta-iterations per row of metrics; 0: a two-hundredth of them all."""
+    log_every: int | None = None
+    """Meta-iterations per row of metrics; None: a two-hundredth of them all."""
     checkpoint_seconds: float = 60.0
     """Seconds between checkpoints (there is always one at the end)."""
     quiet: bool = False
     """No progress on the terminal."""
 
     def __post_init__(self) -> None:
-        for name in ("iterations", "seeds", "devices"):
+        for name in ("iterations", "seeds", "devices", "log_every"):
             check_range(name, getattr(self, name), 1)
-        for name in ("seed", "workers", "log_every", "checkpoint_seconds"):
+        for name in ("seed", "workers", "checkpoint_seconds"):
             check_range(name, getattr(self, name), 0)
 
     @property
     def row(self) -> int:
-        return self.log_every or max(1, self.iterations // ROWS)
+        return max(1, self.iterations // ROWS) if self.log_every is None else self.log_every
 
 
 class Diverged(UserError):
