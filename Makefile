@@ -7,12 +7,13 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv demo test test-all lint format results requirements clean
+.PHONY: help .venv demo test test-all check lint format results requirements clean
 
 help:
 	@echo "make demo          meta-train RL2 and MAML, judge them on held-out tasks, draw the figures (minutes)"
 	@echo "make test          the tests, without the slow ones (minutes)"
 	@echo "make test-all      all tests"
+	@echo "make check         lint, the quick tests, and those of what changed since main (two minutes)"
 	@echo "make lint          ruff and pyright"
 	@echo "make format        let ruff rewrite the code"
 	@echo "make results       write the tables of the README and docs/ from the result files in benchmarks/"
@@ -34,11 +35,22 @@ $(INSTALLED): requirements.txt pyproject.toml
 demo: $(INSTALLED)
 	@$(BIN)/python benchmarks/demo.py
 
-test: $(INSTALLED)
-	$(BIN)/python -m pytest -q -n 2 --dist loadgroup
+PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadgroup
 
+test: $(INSTALLED)
+	$(PYTEST) --durations=10
+
+# What is trained for minutes is worth XLA's optimisations: these flags come after those of tests/conftest.py.
 test-all: $(INSTALLED)
-	$(BIN)/python -m pytest -q -n 2 --dist loadgroup -m "slow or not slow"
+	XLA_FLAGS="--xla_backend_optimization_level=3 --xla_llvm_disable_expensive_passes=false" $(PYTEST) -m "slow or not slow"
+
+# Files that take seconds; and of what differs from main, committed or not, the test that has the changed file's name.
+QUICK := tests/ops tests/report tests/test_layers.py tests/test_docs.py tests/test_results.py tests/test_published.py
+check: lint
+	@base=$$(git merge-base HEAD main 2>/dev/null || echo HEAD); \
+	names=$$({ git diff --name-only "$$base" -- src tests; git ls-files --others --exclude-standard src tests; } | \
+		sed -n 's,.*/\(test_\)\{0,1\}\([a-z0-9_]*\)\.py$$,-o -name test_\2.py,p'); \
+	$(PYTEST) --durations=5 $(QUICK) $$(find tests -name '' $$names)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
@@ -63,5 +75,5 @@ requirements:
 		--custom-compile-command "make requirements" --quiet --output-file requirements.txt
 
 clean:
-	rm -rf build dist .pytest_cache .ruff_cache src/*.egg-info
+	rm -rf build dist .pytest_cache .ruff_cache .jax_cache src/*.egg-info
 	find src tests benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} +

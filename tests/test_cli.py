@@ -21,9 +21,8 @@ import jax
 import numpy as np
 import pytest
 import safetensors.numpy
-from jax.experimental.compilation_cache import compilation_cache
 
-from adaptax import Spec, api
+from adaptax import Spec, api, cli
 from adaptax.cli import main
 from adaptax.cli.options import field_texts
 from adaptax.names import evaluation, registry
@@ -33,28 +32,27 @@ BANDIT = ["train", "rl2", "bandit", "--benchmark.arms", "5", "--benchmark.pulls"
 TINY_RL2 = ["--tasks", "4", "--hidden", "4", "--epochs", "1", "--minibatches", "1"]
 NAVIGATION = ["train", "maml", "navigation", "--benchmark.horizon", "10"]
 TINY_MAML = ["--hidden", "8", "--tasks", "2", "--streams", "2"]
+KEEP_COMPILED = cli._keep_compiled
 ADAPTAX = [sys.executable, "-m", "adaptax"]
 ENVIRONMENT = {"PYTHONPATH": str(Path(__file__).parents[1] / "src")}
 
 
 @pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The compilation cache, in a place of its own; JAX settles on one when it first compiles, hence the resets."""
-    place = tmp_path_factory.mktemp("cache")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[int]]:
+    """A note of each time that a command would keep its compiled programs: in this process the tests keep theirs."""
+    asked: list[int] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ADAPTAX_CACHE", str(place))
+        patch.setenv("ADAPTAX_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setattr(cli, "_keep_compiled", lambda: asked.append(1))
         # The eight strategies would take longer to compile than all else here.
         patch.setattr(
             evaluation, "strategies_of", lambda on: {"random": RandomActions, on.best: on.references[on.best]}
         )
-        compilation_cache.reset_cache()
-        yield place
-    jax.config.update("jax_compilation_cache_dir", None)
-    compilation_cache.reset_cache()
+        yield asked
 
 
 @pytest.fixture(scope="module")
-def bandit(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
+def bandit(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run of four iterations, with its evaluation. Copy it before changing it."""
     directory = tmp_path_factory.mktemp("runs") / "bandit"
     assert main([*BANDIT, *TINY_RL2, "--iterations", "4", "--out", str(directory), "--quiet"]) == 0
@@ -415,9 +413,20 @@ def test_bad_protocols(bandit: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert "lifetimes is 0" in refused(capsys, "adapt", str(bandit), "--task", task, "--lifetimes", "0")
 
 
-def test_the_cache_is_used(cache: Path, bandit: Path) -> None:
-    assert jax.config.jax_compilation_cache_dir == str(cache)
-    assert any(cache.iterdir())
+@pytest.mark.parametrize("place", ["somewhere", ""])
+def test_compiled_programs_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: list[int], bandit: Path, place: str
+) -> None:
+    assert kept  # by the command that made the run
+    where = str(tmp_path / place) if place else ""
+    monkeypatch.setenv("ADAPTAX_CACHE", where)
+    settings = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
+    before = [getattr(jax.config, name) for name in settings]
+    KEEP_COMPILED()
+    after = jax.config.jax_compilation_cache_dir
+    for name, value in zip(settings, before, strict=True):
+        jax.config.update(name, value)
+    assert after == (where or before[0])
 
 
 def test_a_task_field_with_a_default_may_be_left_out() -> None:
