@@ -11,6 +11,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from records import RECORDS
 
 from adaptax.cli import COMMANDS
 from adaptax.names import registry
@@ -21,21 +22,6 @@ TAUGHT = [
     ROOT / "README.md",
     *(ROOT / "docs" / n for n in ("quickstart.md", "evaluation.md", "your_own.md", "deployment.md")),
 ]
-PAGE_OF = {"rl2": "rl2.md", **dict.fromkeys(("maml", "fomaml", "anil", "meta-sgd"), "maml.md")}
-PAGE_OF |= dict.fromkeys(("maml-trpo", "boil", "e-maml", "cavia"), "maml_trpo.md")
-PAGE_OF |= dict.fromkeys(("rl2-sac", "rl2-dqn"), "rl2-off-policy.md")
-PAGE_OF |= {
-    "varibad": "varibad.md",
-    "hyperx": "hyperx.md",
-    **dict.fromkeys(("multitask-ppo", "multitask-sac", "multitask-ddpg", "multitask-dqn"), "multitask.md"),
-    "pearl": "pearl.md",
-    "promp": "promp.md",
-    "maesn": "maesn.md",
-    "mmaml": "mmaml.md",
-    "gmps": "gmps.md",
-    "reptile": "reptile.md",
-    "task-model": "task_model.md",
-}
 
 
 def name(path: Path) -> str:
@@ -68,36 +54,15 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 def test_every_algorithm_has_a_page() -> None:
     index = (ROOT / "docs" / "README.md").read_text("utf-8")
-    assert set(PAGE_OF) == set(registry.ALGORITHMS)
-    for algorithm, page in PAGE_OF.items():
+    for algorithm in registry.ALGORITHMS:
+        page = RECORDS[algorithm].page
         assert f"`{algorithm}`" in (ROOT / "docs" / "algorithms" / page).read_text("utf-8")
         assert f"`{algorithm}`" in index
 
 
-@pytest.mark.parametrize(
-    "algorithm",
-    [
-        "rl2",
-        "rl2-sac",
-        "rl2-dqn",
-        "maml",
-        "maml-trpo",
-        "promp",
-        "maesn",
-        "gmps",
-        "mmaml",
-        "reptile",
-        "task-model",
-        "varibad",
-        "pearl",
-        "multitask-ppo",
-        "multitask-sac",
-        "multitask-ddpg",
-        "multitask-dqn",
-    ],
-)
+@pytest.mark.parametrize("algorithm", [name for name, entry in registry.ALGORITHMS.items() if not entry.fixed])
 def test_hyperparameter_tables_show_the_defaults(algorithm: str) -> None:
-    text = (ROOT / "docs" / "algorithms" / PAGE_OF[algorithm]).read_text("utf-8")
+    text = (ROOT / "docs" / "algorithms" / RECORDS[algorithm].page).read_text("utf-8")
     own = f"## Hyper-parameters of `{algorithm}`"  # on a page of several algorithms
     table = text.partition(own if own in text else "## Hyper-parameters\n")[2].partition("\n## ")[0]
     rows = dict(re.findall(r"^\| `(\w+)` \| `(.+?)` \| .+ \|$", table, re.MULTILINE))
