@@ -22,6 +22,7 @@ os.environ["XLA_FLAGS"] = " ".join(
 import jax
 import pytest
 from jax._src.lru_cache import LRUCache
+from kept import forget, put_whole
 
 jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_platforms", "cpu")
@@ -32,37 +33,21 @@ KEPT = Path(os.environ.get("ADAPTAX_TEST_CACHE") or Path(__file__).parents[1] / 
 KEPT_BYTES = 2**30
 jax.config.update("jax_compilation_cache_dir", str(KEPT))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-
-
-def put_whole(cache: LRUCache, key: str, value: bytes) -> None:
-    """A cache's `put` whose entry appears at once: JAX's own is seen, half written, by whoever reads meanwhile."""
-    partial = KEPT / f"{key}.{os.getpid()}"
-    partial.write_bytes(value)
-    partial.replace(KEPT / f"{key}-cache")
-
-
 LRUCache.put = put_whole
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """The folder is kept below its size: what was not used for longest goes."""
-    if hasattr(session.config, "workerinput") or not KEPT.is_dir():
-        return
-    files = [(file, file.stat()) for file in KEPT.iterdir()]
-    left = KEPT_BYTES
-    for file, stat in sorted(files, key=lambda pair: max(pair[1].st_atime, pair[1].st_mtime), reverse=True):
-        left -= stat.st_size
-        if left < 0:
-            file.unlink(missing_ok=True)
+    if not hasattr(session.config, "workerinput"):  # once, where pytest-xdist has workers
+        forget(KEPT, KEPT_BYTES)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With `--dist loadgroup` one worker has all that the contract says of an algorithm: what is made for one test is
-    there for the next."""
+    """With `--dist loadgroup` one worker has a whole file, or all of a file that is about one algorithm: what is made
+    for one test is there for the next."""
     for item in items:
         params = getattr(getattr(item, "callspec", None), "params", {})
-        if item.path.name == "test_contract.py" and "name" in params:
-            item.add_marker(pytest.mark.xdist_group(params["name"]))
+        part = params.get("name", "") if item.path.name in ("test_contract.py", "test_probes.py") else ""
+        item.add_marker(pytest.mark.xdist_group(f"{item.path.stem} {part}"))
 
 
 @pytest.fixture(scope="module", autouse=True)
