@@ -21,9 +21,9 @@ SMALL: dict[str, Any] = {"tasks": 3, "streams": 4, "hidden": (5,), "step_size": 
 VARIANTS = {
     "maml": {},
     "two steps": {"inner_steps": 2},
-    "anil": {"adapt_only_head": True},
-    "boil": {"adapt_only_body": True},
-    "cavia": {"adapt_only_context": True},
+    "anil": {"adapts": "head"},
+    "boil": {"adapts": "body"},
+    "cavia": {"adapts": "context"},
     "e-maml": {"exploration_credit": True},
 }
 
@@ -87,7 +87,7 @@ def test_the_gradient_against_central_differences(variant: str) -> None:
     [
         ("maml", "navigation"),
         ("boil", "bandit"),
-        *(pytest.param(v, "navigation", marks=pytest.mark.slow) for v in ("two steps", "anil")),
+        *(pytest.param(v, "navigation", marks=pytest.mark.slow) for v in ("two steps", "anil", "cavia")),
     ],
 )
 def test_the_divergence_has_no_slope_and_the_hessian_that_is_multiplied_with(variant: str, on: str) -> None:

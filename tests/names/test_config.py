@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,16 @@ import pytest
 
 import adaptax
 from adaptax import UserError
-from adaptax.names.config import Config, make_config, name_algorithm, name_benchmark, read_config, write_config
+from adaptax.names.config import (
+    Config,
+    check_same,
+    make_config,
+    name_algorithm,
+    name_benchmark,
+    read_config,
+    restore,
+    write_config,
+)
 from adaptax.run import checkpoint
 from adaptax.run.train import Settings
 
@@ -35,6 +45,38 @@ def test_runs_of_an_older_version_load_bit_for_bit(name: str, iteration: int, di
 def test_runs_from_before_there_were_workers_had_none(tmp_path: Path) -> None:
     changed(tmp_path, lambda values: [values.pop(name) for name in ("workers", "ray")])
     assert read_config(tmp_path) == read_config(OLD / "rl2")
+
+
+@pytest.mark.parametrize(
+    ("flags", "adapts"),
+    [((), "all"), (("adapt_only_head",), "head"), (("adapt_only_body",), "body"), (("adapt_only_context",), "context")],
+)
+def test_three_flags_are_one_field_now(tmp_path: Path, flags: tuple[str, ...], adapts: str) -> None:
+    def flagged(values: dict[str, Any]) -> None:
+        names = ("adapt_only_head", "adapt_only_body", "adapt_only_context")
+        values["algorithm"] = "maml-trpo"
+        values["hyperparameters"] = {"inner_steps": 2, **{name: name in flags for name in names}}
+
+    changed(tmp_path, flagged)
+    found = read_config(tmp_path)
+    assert found.hyperparameters == {"inner_steps": 2, "adapts": adapts}
+    algorithm, _ = restore(tmp_path, found, None, adaptax.benchmark("navigation"))
+    assert (getattr(algorithm, "adapts"), getattr(algorithm, "inner_steps")) == (adapts, 2)  # noqa: B009
+
+
+def test_a_field_that_came_later_was_its_default_before() -> None:
+    before, on = read_config(OLD / "boil"), name_benchmark("navigation", {})
+    older = replace(before, hyperparameters={k: v for k, v in before.hyperparameters.items() if k != "context"})
+
+    def same(**changes: Any) -> None:
+        given = {k: v for k, v in {**before.hyperparameters, **changes}.items() if k != "adapts"}
+        algorithm = name_algorithm("boil", on, given)
+        now = replace(before, hyperparameters=make_config(algorithm, "boil", on, Settings(1)).hyperparameters)
+        check_same(older, now, OLD / "boil", algorithm)
+
+    same()
+    with pytest.raises(UserError, match="was begun with context 2, not 3"):
+        same(context=3)
 
 
 def test_a_config_comes_back_as_it_was(tmp_path: Path) -> None:

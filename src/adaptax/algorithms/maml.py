@@ -12,10 +12,11 @@ against the stored log-probabilities of the adapted policy that collected D'; wi
 outer step is Adam on the bare policy gradient; with more, every epoch recomputes the inner steps from the stored D
 with the current θ (PPO-clip).
 
-Variants by value: FOMAML (`first_order`), ANIL (`adapt_only_head`; Raghu et al. 2020), Meta-SGD (`learn_step_sizes`;
-Li et al. 2017). Differences from the paper: Adam or PPO in place of TRPO, and with it a floor under the standard
-deviation and a gradient clip. As in the authors' code, steps after the first one at meta-test are halved
-(`later_step_scale`), and what would follow a time limit is not bootstrapped (`ops.baseline`).
+Variants by value: FOMAML (`first_order`), ANIL (`adapts` head; Raghu et al. 2020), Meta-SGD (`learn_step_sizes`; Li
+et al. 2017); BOIL and CAVIA (`adapts` body, context) as in `maml_trpo`. Differences from the paper: Adam or PPO in
+place of TRPO, and with it a floor under the standard deviation and a gradient clip. As in the authors' code, steps
+after the first one at meta-test are halved (`later_step_scale`), and what would follow a time limit is not bootstrapped
+(`ops.baseline`).
 """
 
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from ..nets.policy import Batch, Policy, PolicyParams, only_head
+from ..nets.policy import Adapts, Batch, Policy, PolicyParams, adapting, begun
 from ..ops import inner, policy_losses
 from ..ops.descent import adam, descend
 from ..ops.tasks import map_tasks, mean_gradient
@@ -91,8 +92,11 @@ class MAML:
     """Floor under the standard deviation of the actions, adapted or not."""
     first_order: bool = False
     """Treat inner gradients as constants (FOMAML)."""
-    adapt_only_head: bool = False
-    """Adapt the last layer only (ANIL)."""
+    adapts: Adapts = "all"
+    """What the inner step moves: all of the policy, its head (the last layer: ANIL), its body (all but that: BOIL), or
+    its context (further inputs, which begin as zeros: CAVIA)."""
+    context: Annotated[int, at_least(1)] = 2
+    """How many inputs the context has, if it adapts."""
     learn_step_sizes: bool = False
     """Learn α of every parameter (Meta-SGD)."""
 
@@ -108,12 +112,13 @@ class MAML:
 
     @property
     def _policy(self) -> Policy:
-        return Policy(self.spec, self.hidden, self.initial_std, self.minimum_std)
+        context = self.context if self.adapts == "context" else 0
+        return Policy(self.spec, self.hidden, self.initial_std, self.minimum_std, context)
 
     # --- how the agent faces one task ---
 
     def begin(self, params: MAMLParams, key: Key, birth: Birth) -> MAMLAdapted:
-        return MAMLAdapted(params.policy, jnp.zeros((), jnp.int32))
+        return MAMLAdapted(begun(self.adapts, params.policy), jnp.zeros((), jnp.int32))
 
     def start(self, params: MAMLParams) -> Memory:
         return ()
@@ -129,9 +134,7 @@ class MAML:
     def _adapt(self, params: MAMLParams, adapted: MAMLAdapted, batch: Batch) -> MAMLAdapted:
         """θ' = θ − α ∘ ∇_θ L(θ; D)."""
         later = jnp.where(adapted.steps < self.inner_steps, 1.0, self.later_step_scale)
-        # A step size of zero leaves the body where it is, and the same exact derivative serves (ANIL).
-        step_sizes = only_head(params.step_sizes) if self.adapt_only_head else params.step_sizes
-        step_sizes = jax.tree.map(lambda a: a * later, step_sizes)
+        step_sizes = jax.tree.map(lambda a: a * later, adapting(self.adapts, params.step_sizes))
         step = inner.first_order_step if self.first_order else inner.gradient_step
         policy = step(self.inner_loss, adapted.policy, step_sizes, batch)
         return MAMLAdapted(policy, adapted.steps + 1)
@@ -175,7 +178,7 @@ class MAML:
 
     def loss(self, params: MAMLParams, rounds: Batch) -> tuple[Array, Metrics]:
         """L_PPO(θ'; D') of one task, θ' from the rounds [R, B, T] before the last; and its terms."""
-        adapted = MAMLAdapted(params.policy, jnp.zeros((), jnp.int32))
+        adapted = MAMLAdapted(begun(self.adapts, params.policy), jnp.zeros((), jnp.int32))
         for index in range(self.inner_steps):
             adapted = self._adapt(params, adapted, jax.tree.map(lambda x, i=index: x[i], rounds))
         query = jax.tree.map(lambda x: x[-1], rounds)

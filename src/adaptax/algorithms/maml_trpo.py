@@ -18,9 +18,9 @@ H is singular wherever the inner step undoes a change of θ, and a natural step 
 it moves the policy before the inner step at no divergence and for no gain. Hence a `damping` much larger than in the
 authors' code (1e-5 or none, with finite differences).
 
-Variants by value: FOMAML (`first_order`), ANIL (`adapt_only_head`), BOIL (`adapt_only_body`; Oh et al. 2021), CAVIA
-(`adapt_only_context`, `context`; Zintgraf et al. 2019: the inner step moves further inputs of the network, which
-begin every lifetime as zeros, and the outer step everything else), E-MAML (`exploration_credit`; Stadie et al. 2018,
+Variants by value: FOMAML (`first_order`), ANIL (`adapts` head), BOIL (`adapts` body; Oh et al. 2021), CAVIA (`adapts`
+context; Zintgraf et al. 2019: the inner step moves further inputs of the network, which begin every lifetime as zeros,
+and the outer step everything else), E-MAML (`exploration_credit`; Stadie et al. 2018,
 in the form of Rothfuss et al. 2019's code: the log-likelihood of the pre-update actions times the post-update reward,
 standardised over the meta-batch).
 """
@@ -31,11 +31,11 @@ from typing import Annotated, Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ..nets.policy import Batch, Policy, PolicyParams, only_body, only_context, only_head
+from ..nets.policy import Adapts, Batch, Policy, PolicyParams, adapting, begun
 from ..ops import inner, policy_losses, returns, trust_region
 from ..ops.tasks import map_tasks, mean_gradient, mean_over_tasks
 from ..ranges import above, at_least, between, check_ranges
-from ..types import Array, Birth, Decision, Key, Memory, Metrics, Plan, Rollout, Spec, Timestep, Trial, UserError
+from ..types import Array, Birth, Decision, Key, Memory, Metrics, Plan, Rollout, Spec, Timestep, Trial
 
 
 class Adapted(NamedTuple):
@@ -86,23 +86,16 @@ class MAMLTRPO:
     """Floor under the standard deviation of the actions, adapted or not."""
     first_order: bool = False
     """Treat inner gradients as constants (FOMAML)."""
-    adapt_only_head: bool = False
-    """Adapt the last layer only (ANIL)."""
-    adapt_only_body: bool = False
-    """Adapt all but the last layer (BOIL)."""
-    adapt_only_context: bool = False
-    """Adapt only inputs of the network that begin as zeros, its context (CAVIA)."""
+    adapts: Adapts = "all"
+    """What the inner step moves: all of the policy, its head (the last layer: ANIL), its body (all but that: BOIL), or
+    its context (further inputs, which begin as zeros: CAVIA)."""
     context: Annotated[int, at_least(1)] = 2
-    """How many such inputs there are, if they adapt."""
+    """How many inputs the context has, if it adapts."""
     exploration_credit: bool = False
     """Credit what was done before the inner step with what was earned after it (E-MAML)."""
 
     def __post_init__(self) -> None:
         check_ranges(self)
-        only = [name for name in ("head", "body", "context") if getattr(self, f"adapt_only_{name}")]
-        if len(only) > 1:
-            names = " and ".join(f"adapt-only-{name}" for name in only)
-            raise UserError(f"{names} together leave nothing to adapt; choose one")
         self._policy.check()
 
     @property
@@ -113,13 +106,13 @@ class MAMLTRPO:
 
     @property
     def _policy(self) -> Policy:
-        context = self.context if self.adapt_only_context else 0
+        context = self.context if self.adapts == "context" else 0
         return Policy(self.spec, self.hidden, self.initial_std, self.minimum_std, context)
 
     # --- how the agent faces one task ---
 
     def begin(self, params: PolicyParams, key: Key, birth: Birth) -> Adapted:
-        return Adapted(params, jnp.zeros((), jnp.int32))
+        return Adapted(begun(self.adapts, params), jnp.zeros((), jnp.int32))
 
     def start(self, params: PolicyParams) -> Memory:
         return ()
@@ -140,13 +133,8 @@ class MAMLTRPO:
         return step(self.inner_loss, policy, self._step_sizes(policy, scale), batch)
 
     def _step_sizes(self, policy: PolicyParams, scale: Array | float) -> PolicyParams:
-        """α for every parameter: zero for those that are not adapted, and the same exact derivative serves."""
-        sizes = jax.tree.map(lambda p: jnp.full_like(p, self.step_size) * scale, policy)
-        if self.adapt_only_head:
-            return only_head(sizes)
-        if self.adapt_only_context:
-            return only_context(sizes)
-        return only_body(sizes) if self.adapt_only_body else sizes
+        """α for every parameter."""
+        return adapting(self.adapts, jax.tree.map(lambda p: jnp.full_like(p, self.step_size) * scale, policy))
 
     def _batch(self, rollout: Rollout) -> Batch:
         """One round [B·T, ...]: products over two axes at once are slower."""
@@ -176,7 +164,6 @@ class MAMLTRPO:
             return mean_over_tasks(lambda *task: self.outer(params, *task), *tasks)
 
         slope, losses = mean_gradient(objective, params, *tasks)
-        slope = self._learned(slope)
         before = jnp.mean(losses)
         step = trust_region.natural_step(
             lambda v: self._hessian_times(params, batches, v), slope, self.trust_region, self.conjugate_gradients
@@ -192,15 +179,9 @@ class MAMLTRPO:
         }
         return MAMLTRPOState(search.params, state.iteration + 1), metrics
 
-    def _learned(self, direction: PolicyParams) -> PolicyParams:
-        """The part of a direction that the outer step may take: CAVIA's context begins every lifetime as zeros."""
-        if not self.adapt_only_context:
-            return direction
-        return direction._replace(context=jnp.zeros_like(direction.context))
-
     def outer(self, params: PolicyParams, rounds: Batch, credit: Array) -> tuple[Array, Array]:
         """(loss, mean KL(π_stored ‖ π_θ') on D') of one task, θ' from the rounds [R, B·T] before the last."""
-        policy, explored = params, jnp.zeros((), jnp.float32)
+        policy, explored = begun(self.adapts, params), jnp.zeros((), jnp.float32)
         for index in range(self.inner_steps):
             batch = jax.tree.map(lambda x, i=index: x[i], rounds)
             if self.exploration_credit:
@@ -226,7 +207,7 @@ class MAMLTRPO:
         """
 
         def one(rounds: Batch) -> PolicyParams:
-            policy, moved, jacobians = params, tangent, []
+            policy, moved, jacobians = begun(self.adapts, params), begun(self.adapts, tangent), []
             for index in range(self.inner_steps):
                 batch = jax.tree.map(lambda x, i=index: x[i], rounds)
                 if self.first_order:
@@ -239,10 +220,9 @@ class MAMLTRPO:
             moved = self._fisher_times(policy, jax.tree.map(lambda x: x[-1], rounds), moved)
             for jacobian in reversed(jacobians):
                 moved = jacobian.pull(moved)
-            return moved
+            return begun(self.adapts, moved)
 
-        curved = self._learned(mean_over_tasks(one, batches))
-        return trust_region.add_scaled(curved, jnp.float32(self.damping), tangent)
+        return trust_region.add_scaled(mean_over_tasks(one, batches), jnp.float32(self.damping), tangent)
 
     def _fisher_times(self, policy: PolicyParams, query: Batch, tangent: PolicyParams) -> PolicyParams:
         """F v: the Hessian of mean KL(π_φ ‖ ·) at φ itself, times v."""

@@ -15,7 +15,8 @@ its second derivative, through which the outer gradient flows, also credits θ f
 good one (the low-variance curvature surrogate, eq. 12; MAML's −mean(log π Â) lacks that term). With several inner
 steps, the divergence is the mean over the rounds before them.
 
-η is fixed, as in the authors' configurations; their rule that adapts it is left out.
+η is fixed, as in the authors' configurations; their rule that adapts it is left out. ANIL, BOIL and CAVIA have the same
+inner and outer losses with `adapts` head, body and context (as in `maml_trpo`).
 """
 
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from ..nets.policy import Batch, Policy, PolicyParams
+from ..nets.policy import Adapts, Batch, Policy, PolicyParams, adapting, begun
 from ..ops import inner, policy_losses
 from ..ops.descent import descend
 from ..ops.tasks import map_tasks, mean_gradient
@@ -75,6 +76,11 @@ class ProMP:
     """ε of the outer clipped probability ratio (it acts from the second epoch on)."""
     penalty: Annotated[float, at_least(0)] = 5e-4
     """η: weight of the divergence from the policy that collected the data before the inner step."""
+    adapts: Adapts = "all"
+    """What the inner step moves: all of the policy, its head (the last layer: ANIL), its body (all but that: BOIL), or
+    its context (further inputs, which begin as zeros: CAVIA)."""
+    context: Annotated[int, at_least(1)] = 2
+    """How many inputs the context has, if it adapts."""
     initial_std: Annotated[float, above(0)] = 1.0
     """Standard deviation of the actions before training (Box action spaces)."""
     minimum_std: Annotated[float, above(0)] = 1e-6
@@ -92,12 +98,13 @@ class ProMP:
 
     @property
     def _policy(self) -> Policy:
-        return Policy(self.spec, self.hidden, self.initial_std, self.minimum_std, activation=jnp.tanh)
+        context = self.context if self.adapts == "context" else 0
+        return Policy(self.spec, self.hidden, self.initial_std, self.minimum_std, context, jnp.tanh)
 
     # --- how the agent faces one task ---
 
     def begin(self, params: PolicyParams, key: Key, birth: Birth) -> Adapted:
-        return Adapted(params)
+        return Adapted(begun(self.adapts, params))
 
     def start(self, params: PolicyParams) -> Memory:
         return ()
@@ -113,7 +120,7 @@ class ProMP:
     def _step(self, policy: PolicyParams, batch: Batch) -> PolicyParams:
         """θ' = θ − α ∇_θ L_ratio(θ; D)."""
         step_sizes = jax.tree.map(lambda p: jnp.full_like(p, self.step_size), policy)
-        return inner.gradient_step(self.inner_loss, policy, step_sizes, batch)
+        return inner.gradient_step(self.inner_loss, policy, adapting(self.adapts, step_sizes), batch)
 
     def _batch(self, rollout: Rollout) -> Batch:
         """One round [B·T, ...]: products over two axes at once are slower."""
@@ -146,7 +153,7 @@ class ProMP:
 
     def loss(self, params: PolicyParams, rounds: Batch) -> tuple[Array, Metrics]:
         """L_clip(θ'; D') + η KL(π_stored ‖ π_θ) of one task, from its rounds [R, B·T]; and its terms."""
-        policy, moved = params, jnp.zeros((), jnp.float32)
+        policy, moved = begun(self.adapts, params), jnp.zeros((), jnp.float32)
         for index in range(self.inner_steps):
             batch = jax.tree.map(lambda x, i=index: x[i], rounds)
             current = self._policy.at(policy, batch)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, get_origin, get_type_hints
@@ -97,7 +97,7 @@ def run(
         settings = replace(settings, workers=before.workers, ray=settings.ray or before.ray)
     config = make_config(algorithm, name, on, settings)
     if before:
-        _check_same(before, config, directory)
+        check_same(before, config, directory, algorithm)
     elif directory.exists() and any(directory.iterdir()):
         raise UserError(f"{directory} exists already; give --resume to go on with it, or another --out")
     trainer.check(algorithm, on.value, settings)
@@ -146,13 +146,15 @@ def _tuples(value: Any) -> Any:
     return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
-def _check_same(before: Config, now: Config, directory: Path) -> None:
+def check_same(before: Config, now: Config, directory: Path, algorithm: Algorithm) -> None:
+    """Raise a `UserError` unless a run may go on as `now` says. A field that came later had its default before."""
     for name in ("algorithm", "benchmark", "benchmark_settings", "seed", "seeds", "log_every", "workers"):
         was, value = getattr(before, name), getattr(now, name)
         if was != value:
             raise UserError(f"{directory} was begun with {name} {was!r}, not {value!r}; use another --out")
+    defaults = {f.name: f.default for f in fields(algorithm) if f.default is not MISSING}  # type: ignore[arg-type]
     for name, value in now.hyperparameters.items():
-        was = before.hyperparameters.get(name)
+        was = before.hyperparameters.get(name, defaults.get(name))
         if was != value:
             raise UserError(f"{directory} was begun with {name} {was!r}, not {value!r}; use another --out")
 
@@ -199,7 +201,21 @@ _KINDS = {str: "a string", bool: "true or false", int: "a whole number", Mapping
 
 def _of_older_versions(values: Mapping[str, Any]) -> dict[str, Any]:
     """What an older version wrote into a file of this schema, in the words of today."""
-    return {"workers": 0, "ray": "", **values}  # the first runs had no workers
+    values = {"workers": 0, "ray": "", **values}  # the first runs had no workers
+    written = values.get("hyperparameters")
+    if values.get("algorithm_is_named") and isinstance(written, Mapping) and not _FLAGS.keys().isdisjoint(written):
+        said = next((words for flag, words in _FLAGS.items() if written.get(flag)), {"adapts": "all"})
+        kept = {name: value for name, value in written.items() if name not in _FLAGS}
+        values["hyperparameters"] = {**kept, **said}
+    return values
+
+
+# Flags that hyper-parameters had once, and what says the same now.
+_FLAGS = {
+    "adapt_only_head": {"adapts": "head"},
+    "adapt_only_body": {"adapts": "body"},
+    "adapt_only_context": {"adapts": "context"},
+}
 
 
 def _written_by(values: Mapping[str, Any]) -> str:

@@ -52,7 +52,7 @@ ALGORITHMS = {
     "boil": Entry(
         "adaptax.algorithms.maml_trpo:MAMLTRPO",
         "BOIL: all but the head adapts (Oh et al. 2021), with TRPO",
-        {"adapt_only_body": True},
+        {"adapts": "body"},
     ),
     "e-maml": Entry(
         "adaptax.algorithms.maml_trpo:MAMLTRPO",
@@ -62,7 +62,7 @@ ALGORITHMS = {
     "cavia": Entry(
         "adaptax.algorithms.maml_trpo:MAMLTRPO",
         "CAVIA: only a context input adapts (Zintgraf et al. 2019), with TRPO",
-        {"adapt_only_context": True},
+        {"adapts": "context"},
     ),
     "promp": Entry(
         "adaptax.algorithms.promp:ProMP",
@@ -112,7 +112,7 @@ ALGORITHMS = {
     "anil": Entry(
         "adaptax.algorithms.maml:MAML",
         "ANIL: only the head adapts (Raghu et al. 2020)",
-        {"adapt_only_head": True},
+        {"adapts": "head"},
     ),
     "meta-sgd": Entry(
         "adaptax.algorithms.maml:MAML",

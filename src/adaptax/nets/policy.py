@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -114,6 +114,20 @@ class Policy(NamedTuple):
         return distributions.action_distribution(self.spec.action_space, outputs, log_std)
 
 
+# What an inner step moves. The outer step moves all, but for a context that adapts.
+Adapts = Literal["all", "head", "body", "context"]
+
+
+def adapting(adapts: Adapts, step_sizes: PolicyParams) -> PolicyParams:
+    """The step sizes of what adapts: those of all else are zero, and the same exact derivative of a step serves."""
+    return _ONLY[adapts](step_sizes)
+
+
+def begun(adapts: Adapts, policy: PolicyParams) -> PolicyParams:
+    """θ as every life begins with it, which is linear in θ: a context that adapts is zeros then, and never learned."""
+    return policy._replace(context=jnp.zeros_like(policy.context)) if adapts == "context" else policy
+
+
 def only_head(step_sizes: PolicyParams) -> PolicyParams:
     """Step sizes that leave all but the last layer where it is (ANIL; Raghu et al. 2020)."""
     body = jax.tree.map(jnp.zeros_like, step_sizes.network[:-1])
@@ -130,3 +144,11 @@ def only_body(step_sizes: PolicyParams) -> PolicyParams:
 def only_context(step_sizes: PolicyParams) -> PolicyParams:
     """Step sizes that leave everything but the context where it is (CAVIA; Zintgraf et al. 2019)."""
     return jax.tree.map(jnp.zeros_like, step_sizes)._replace(context=step_sizes.context)
+
+
+_ONLY: dict[Adapts, Callable[[PolicyParams], PolicyParams]] = {
+    "all": lambda step_sizes: step_sizes,
+    "head": only_head,
+    "body": only_body,
+    "context": only_context,
+}
