@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# jumanji 1.1.2 (with jax 0.10.2): its own Gym wrapper says "terminated" and "truncated" of every end, and most of its
-# environments, though not all, take their time limit for a terminal state.
+# jumanji 1.1.2 (with jax 0.10.2): its own Gym wrapper says "terminated" and "truncated" of every end, and some of its
+# environments take their time limit for a terminal state, while others do not.
 #
 # An episode's last step has a discount: 0 where nothing can follow, 1 where the episode was only stopped. Maze and
 # RubiksCube have a time limit that is an argument and no part of the puzzle; the last step by time has discount 0 all

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -144,6 +145,15 @@ def functions(path: Path) -> Iterator[tuple[str, Function, int]]:
 def test_every_file_belongs_to_a_layer() -> None:
     unknown = {layer_of(path) for path in files()} - set(MAY_IMPORT) - KNOW_NAMES
     assert not unknown, f"say in MAY_IMPORT what {sorted(unknown)} may import"
+
+
+def test_the_design_shows_the_layers() -> None:
+    text = (SOURCE.parent / "docs" / "design.md").read_text("utf-8")
+    rows = re.findall(r"^\| `(\w+)(?:/|\.py)` \| .* \| (.*) \|$", text.partition("\n## Layers\n")[2], re.MULTILINE)
+    shown = {layer: set(re.findall(r"\w+", allowed)) & set(MAY_IMPORT) for layer, allowed in rows}
+    present = {layer_of(path) for path in files()} - KNOW_NAMES
+    assert shown == {layer: allowed for layer, allowed in MAY_IMPORT.items() if layer in present}
+    assert f"in one order ⚖: {', '.join(NAMES)} |" in text
 
 
 @pytest.mark.parametrize("path", files(), ids=name_of)
