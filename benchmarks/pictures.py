@@ -156,8 +156,8 @@ def main() -> None:
 
 
 NOTE = (
-    "the same budget and the same tasks for both; a row's target is a tenth below the return of the same agent that sees "
-    "a vector. Seconds are those of this process's CPU, for one seed"
+    "the same budget and the same tasks for both; a row's target is a tenth below the return of the same agent that "
+    "sees a vector. Seconds are those of this process's CPU, for one seed"
 )
 
 
