@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from adaptax import Spec, api, cli
+from adaptax import Benchmark, Spec, TaskSet, api, cli
 from adaptax.cli import main
 from adaptax.cli.options import field_texts
 from adaptax.names import evaluation, registry
@@ -344,7 +344,8 @@ def test_an_action_space_that_is_not_served(
 ) -> None:
     space = gymnasium.spaces.Box(0.0, 1.0, (1,), np.float32)
     spec = Spec(space, gymnasium.spaces.MultiBinary(3), horizon=1)
-    entry = SimpleNamespace(load=lambda: lambda: SimpleNamespace(spec=spec))
+    tasks = TaskSet(np.zeros(1, np.float32))
+    entry = SimpleNamespace(load=lambda: lambda: Benchmark(SimpleNamespace(spec=spec), tasks, tasks, tasks))
     monkeypatch.setattr(registry, "benchmark_entry", lambda name: entry)
     for algorithm in ("rl2", "maml"):
         assert "MultiBinary" in refused(capsys, "train", algorithm, "switches")

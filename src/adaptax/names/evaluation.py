@@ -77,18 +77,17 @@ def reference_results(on: Benchmark, split: str, protocol: Protocol) -> list[dic
     """The reference strategies on the same tasks, mean and standard error of every episode and of their sum; then what
     else is known of these tasks. One of them is marked as the best."""
     alone = replace(protocol, streams=1)
-    results = []
+    results, points = [], 0
     for name, make in strategies_of(on).items():
         found = evaluator.evaluate(make(on.spec), on, on.split(split), (), alone)
         returns, success = (
             x.mean(axis=2).reshape(len(x), -1).astype(np.float64) for x in (found.returns, found.success)
         )
-        totals = returns.sum(axis=1)
+        points, totals = returns.shape[1], returns.sum(axis=1)
         sem = float(totals.std(ddof=1) / np.sqrt(len(totals))) if len(totals) > 1 else 0.0
         mean = returns.mean(axis=0).tolist()
         row = {"name": name, "best": name == on.best, "mean": mean, "total": float(totals.mean()), "sem": sem}
         results.append(row | ({"success": success.mean(axis=0).tolist()} if on.judged_by_success else {}))
-    points = protocol.rounds * protocol.episodes
     for known in on.known:
         if known.bounds or split == "test":
             row = {"name": known.name, "best": known.name == on.best, "mean": [known.episode] * points}

@@ -26,6 +26,8 @@ from adaptax.envs.host import metaworld as ours
 from adaptax.envs.host.sawyer import quaternion, quick, tolerance
 from adaptax.names import registry
 from adaptax.names.config import Config
+from adaptax.names.evaluation import reference_results
+from adaptax.run.evaluate import Protocol, evaluate
 from adaptax.types import Benchmark, UserError
 
 pytestmark = [
@@ -274,3 +276,12 @@ def test_bad_input_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
             stream.unwrapped.set_task(task._replace(goal=place))
     monkeypatch.setitem(sys.modules, "metaworld", None)
     refused(r'pip install "adaptax\[metaworld\]"')
+
+
+def test_scripts_that_are_told_the_goal_always_reach_it() -> None:
+    on = registry.make_benchmark("metaworld-ml1", {"horizon": 120})
+    found = evaluate(on.references["scripts"](on.spec), on, on.test, (), Protocol(tasks=8))
+    assert on.best == "scripts"
+    np.testing.assert_array_equal(found.final_success, 1.0)
+    rows = reference_results(on._replace(references={}), "test", Protocol(tasks=8))
+    assert [row["name"] for row in rows] == ["random"] and rows[0]["success"][0] < 0.3

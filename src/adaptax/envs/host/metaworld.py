@@ -14,6 +14,7 @@ from __future__ import annotations
 import difflib
 import itertools
 import pickle
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -84,6 +85,8 @@ def _of_families(kind: str, seed: int, rewards: Rewards, horizon: int, episodes:
 
 def _benchmark(name: str, found: Sequence[Any], rewards: Rewards, horizon: int, episodes: int, on: str) -> Benchmark:
     """The benchmark of Meta-World's `found[0]`, with the training goals of `found[1]` for validation."""
+    from adaptax.strategies.scripted import Scripted
+
     if rewards not in ("v1", "v2"):
         raise UserError(f"rewards is {rewards!r}; it must be 'v1' or 'v2'")
     check_range("horizon", horizon, 1, LONGEST)
@@ -102,8 +105,16 @@ def _benchmark(name: str, found: Sequence[Any], rewards: Rewards, horizon: int, 
     sides = Sides(observation_side(one.observation_space), action_side(one.action_space))
     spec = Spec(sides.observation.space, sides.action.space, horizon, episodes)
     streams = GymnasiumStreams(make, spec, sides, form, Host(name))
-    describe = f"return per episode of {horizon} steps on {on}"
-    return Benchmark(streams, train, validation, test, describe=describe, judged_by_success=True)
+    return Benchmark(
+        streams,
+        train,
+        validation,
+        test,
+        describe=f"return per episode of {horizon} steps on {on}",
+        judged_by_success=True,
+        references={"scripts": partial(Scripted, choose=Scripts(robots))},
+        best="scripts",
+    )
 
 
 class Robots:
@@ -131,6 +142,39 @@ class Robots:
 
     def take_back(self, family: str, robot: Any) -> None:
         self._idle[family].append(robot)
+
+
+class Scripts:
+    """Meta-World's own scripted policies, one for each family, which are told the goal that agents do not see."""
+
+    def __init__(self, robots: Robots) -> None:
+        self._robots = robots
+        self._places: dict[int, np.ndarray] = {}
+
+    def __call__(self, tasks: MetaWorldTask, observations: np.ndarray) -> np.ndarray:
+        """Actions float32 [..., 4] for `tasks` [...] and observations [..., 39]."""
+        from metaworld.policies import ENV_POLICY_MAP
+
+        actions = np.zeros((*observations.shape[:-1], 4), np.float32)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of actions beyond the box
+            for place in np.ndindex(observations.shape[:-1]):
+                number = int(np.asarray(tasks.goal)[place])
+                seen = observations[place].astype(np.float64)
+                seen[-3:] = self._place(number)
+                actions[place] = ENV_POLICY_MAP[self._robots.goals[number].env_name]().get_action(seen)
+        return np.clip(actions, -1.0, 1.0)
+
+    def _place(self, number: int) -> np.ndarray:
+        """Where the goal of this number is, float64 [3]: a robot of the family is asked once."""
+        if number not in self._places:
+            goal = self._robots.goals[number]
+            robot = self._robots.lend(goal.env_name)
+            robot.set_task(goal)
+            robot.reset()
+            self._places[number] = np.array(robot._target_pos)
+            self._robots.take_back(goal.env_name, robot)
+        return self._places[number]
 
 
 class RobotStream(gymnasium.Env):

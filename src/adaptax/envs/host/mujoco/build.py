@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal, TypeVar
 
+from adaptax.known import Known
 from adaptax.ranges import check_range
 from adaptax.types import Benchmark, Environment, Streams, Tasks, UserError
 
@@ -48,3 +49,15 @@ def locomotion(
         environment = HostLocomotion(name, rules, horizon, episodes)
     each = f"return per episode of {horizon} steps" if episodes == 1 else f"return over {episodes} episodes"
     return Benchmark(environment, *splits, named or {}, f"{each} on {on}")
+
+
+def bounded(benchmark: Benchmark, most: float, why: str) -> Benchmark:
+    """`benchmark`, whose best reference is that no step pays more than `most`."""
+    bound = Known("bound", benchmark.spec.horizon * most, f"no step pays more than {most:g}: {why}")
+    return benchmark._replace(known=(bound,), best=bound.name)
+
+
+def reached(benchmark: Benchmark, episode: float, how: str) -> Benchmark:
+    """`benchmark`, whose best reference is the return of an episode that an agent reached which was told the task."""
+    told = Known("told-task", episode, how, bounds=False)
+    return benchmark._replace(known=(told,), best=told.name)
