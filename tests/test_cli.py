@@ -291,7 +291,7 @@ def test_devices_are_made(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "parts"),
     [
-        ("trian rl2 bandit", ["'trian'", "train"]),
+        ("trian rl2 bandit", ["'trian'", "did you mean train?"]),
         ("train", ["ALGORITHM BENCHMARK"]),
         ("train --seed 3 rl2 bandit", ["ALGORITHM BENCHMARK"]),
         ("train rl2", ["BENCHMARK"]),

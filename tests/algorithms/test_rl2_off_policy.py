@@ -70,7 +70,7 @@ def test_the_unrolled_values_of_a_stored_trial_are_those_that_acted() -> None:
     @jax.jit
     def step(memory: Any, told: Any) -> tuple[Any, Any, Any]:
         hidden, _ = algorithm._encoder.step(params.values.recurrence, memory, told)
-        values = algorithm._values(params.values, hidden, algorithm._encoder.perception.observation(told))
+        values = algorithm._values(params.values, hidden, algorithm._encoder.keep(told.observation))
         return values, *algorithm.act(params, greedy, memory, told, jax.random.key(0))
 
     memory = algorithm.start(params)
