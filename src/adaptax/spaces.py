@@ -261,7 +261,8 @@ def _fits(kind: str, wanted: Any, found: Any) -> bool:
         ours, theirs = dict(_entries(wanted)), dict(_entries(found))
         return ours.keys() == theirs.keys() and all(_fits(kind, ours[key], theirs[key]) for key in ours)
     if is_tokens(wanted):
-        return is_tokens(found) and found.shape == wanted.shape and found.nvec[0] == wanted.nvec[0]
+        alike = isinstance(found, spaces.MultiDiscrete) and is_tokens(found) and found.shape == wanted.shape
+        return alike and found.nvec[0] == wanted.nvec[0]
     if not isinstance(wanted, spaces.Box) or not isinstance(found, spaces.Box):
         return wanted == found
     # The bounds of observations say nothing to a network; those of actions are what it was trained to act within.

@@ -151,6 +151,8 @@ class Plan(NamedTuple):
     live `lifetime` rounds. `restart`: every round begins with a new episode (False: streams run on across rounds).
     `training_tasks` is the size of the finite training set of which the algorithm keeps something of every task; None
     if it keeps nothing. `context` is how many steps of one stream the agent's memory holds; None: any number.
+    `episodes`: a trial is over with its last one, and what is stepped after it belongs to nothing; None: steps are
+    counted, and all belong to the trial.
     """
 
     tasks: int
@@ -162,6 +164,7 @@ class Plan(NamedTuple):
     training_tasks: int | None = None
     context: int | None = None
     shortest: int | None = None
+    episodes: int | None = None
 
     @property
     def environment_steps(self) -> int:

@@ -31,7 +31,8 @@ def stories() -> Story:
     reached = draw.integers(0, [2, 3], (TRIALS, STEPS, 2)).astype(np.float32)
     arrays = (draw.normal(size=(TRIALS, STEPS, 8)), draw.normal(size=(TRIALS, STEPS, 4)), reached)
     reward = np.where(draw.uniform(size=(TRIALS, STEPS)) < 0.4, 1.0, -0.1)
-    return Story(*(jnp.asarray(x, jnp.float32) for x in (*arrays, reward)))
+    within = np.ones((TRIALS, STEPS))
+    return Story(*(jnp.asarray(x, jnp.float32) for x in (*arrays, reward, within)))
 
 
 @pytest.mark.parametrize("network", RECURRENT)
@@ -177,7 +178,7 @@ def test_it_learns_which_place_pays() -> None:
     reward = np.where(place == goal, 1.0, -0.1).astype(np.float32)
     zeros = np.zeros((200, STEPS, 3), np.float32)
     read = np.concatenate([reached, zeros, reward[..., None], 0 * reached], axis=-1)
-    trials = Story(*(jnp.asarray(x) for x in (read, zeros, reached, reward)))
+    trials = Story(*(jnp.asarray(x) for x in (read, zeros, reached, reward, np.ones_like(reward))))
 
     optimizer = optax.adam(1e-2)
 

@@ -25,7 +25,8 @@ BONUSES = Bonuses(BELIEF, 2.0, 3.0, 0.9, hidden=(16, 16), outputs=4, learning_ra
 def stories(seed: int = 0) -> Story:
     draw = np.random.default_rng(seed)
     shapes = ((STEPS, 8), (STEPS, 4), (STEPS, 2), (STEPS,))
-    return Story(*(jnp.asarray(draw.normal(size=(TRIALS, *shape)), jnp.float32) for shape in shapes))
+    seen = (jnp.asarray(draw.normal(size=(TRIALS, *shape)), jnp.float32) for shape in shapes)
+    return Story(*seen, within=jnp.ones((TRIALS, STEPS), jnp.float32))
 
 
 def begun() -> tuple[Any, Any]:

@@ -37,11 +37,12 @@ class Taken(NamedTuple):
     log_probability: jax.Array
     advantage: jax.Array
     target: jax.Array
+    weight: jax.Array
 
 
 def test_the_proximal_loss_by_hand() -> None:
     policy = Categorical(jnp.log(jnp.array([[0.75, 0.25], [0.75, 0.25]])))
-    taken = Taken(jnp.array([0, 1]), STORED, ADVANTAGES, jnp.array([1.0, 5.0]))
+    taken = Taken(jnp.array([0, 1]), STORED, ADVANTAGES, jnp.array([1.0, 5.0]), jnp.ones(2))
     loss, terms = proximal_loss(policy, jnp.array([2.0, 3.0]), taken, 0.2, 0.5, jnp.float32(0.1))
     # The targets' variance is 4, and the values are 1 and 2 off: an error of 2.5 / 4.
     entropy = -0.75 * np.log(0.75) - 0.25 * np.log(0.25)
@@ -51,6 +52,12 @@ def test_the_proximal_loss_by_hand() -> None:
     for name, value in expected.items():
         np.testing.assert_allclose(terms[name], value, rtol=1e-5)
     assert loss == terms["loss"]
+    # A decision that does not count changes nothing.
+    more = Taken(*(jnp.concatenate([x, jnp.full((1,), 9, x.dtype)]) for x in taken[:-1]), jnp.array([1.0, 1.0, 0.0]))
+    more = more._replace(action=jnp.array([0, 1, 1]))
+    three = Categorical(jnp.log(jnp.array([[0.75, 0.25], [0.75, 0.25], [0.5, 0.5]])))
+    again, _ = proximal_loss(three, jnp.array([2.0, 3.0, 8.0]), more, 0.2, 0.5, jnp.float32(0.1))
+    np.testing.assert_allclose(again, loss, rtol=1e-6)
 
 
 def test_at_the_stored_policy_all_gradients_are_the_policy_gradient() -> None:

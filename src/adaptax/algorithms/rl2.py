@@ -63,6 +63,7 @@ class Batch(NamedTuple):
     value: Array
     advantage: Array
     target: Array
+    weight: Array  # 0 after the trial's last episode, else 1
     memory: TrialMemory
 
 
@@ -122,10 +123,14 @@ class RL2:
         self._encoder.check()
 
     @property
+    def _episodes(self) -> int:
+        return self.episodes or self.spec.episodes
+
+    @property
     def plan(self) -> Plan:
-        steps = (self.episodes or self.spec.episodes) * self.spec.horizon
+        steps = self._episodes * self.spec.horizon
         context = steps if self.network in BOUNDED else None
-        return Plan(self.tasks, rounds=1, streams=self.streams, steps=steps, lifetime=1, context=context)
+        return Plan(self.tasks, 1, self.streams, steps, lifetime=1, context=context, episodes=self._episodes)
 
     @property
     def _encoder(self) -> TrialEncoder:
@@ -213,15 +218,18 @@ class RL2:
         reward = returns.without_first_episodes(
             minibatches.time_first(rollouts.reward), timesteps.first, self.exploration_episodes
         )
-        advantage = returns.trial_advantages(reward, extras.value, self.discount, self.trace)
+        weight = returns.within_episodes(timesteps.first, self._episodes).astype(jnp.float32)
+        value = extras.value * weight
+        advantage = returns.trial_advantages(reward * weight, value, self.discount, self.trace)
         return Batch(
             self._encoder.inputs(timesteps, memory),
             self._encoder.keep(timesteps.observation),
             minibatches.time_first(rollouts.decision.action),
             extras.log_probability,
-            extras.value,
-            returns.standardize(advantage),
-            advantage + extras.value,
+            value,
+            returns.standardize(advantage, weight=weight),
+            advantage + value,
+            weight,
             memory,
         )
 

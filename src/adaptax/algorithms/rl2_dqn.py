@@ -28,7 +28,7 @@ from ..nets import BOUNDED
 from ..nets.mlp import mlp
 from ..nets.network import Network
 from ..nets.trial_encoder import PastTrial, TrialEncoder, TrialMemory, time_first
-from ..ops import distributions, returns
+from ..ops import distributions, returns, weighted
 from ..ops.averaging import polyak
 from ..ops.descent import adam, step
 from ..ops.epsilon_greedy import annealed, epsilon_greedy
@@ -139,10 +139,14 @@ class RL2DQN:
             )
 
     @property
+    def _episodes(self) -> int:
+        return self.episodes or self.spec.episodes
+
+    @property
     def plan(self) -> Plan:
-        steps = (self.episodes or self.spec.episodes) * self.spec.horizon
+        steps = self._episodes * self.spec.horizon
         context = steps if self.network in BOUNDED else None
-        return Plan(self.tasks, rounds=1, streams=self.streams, steps=steps, lifetime=1, context=context)
+        return Plan(self.tasks, 1, self.streams, steps, lifetime=1, context=context, episodes=self._episodes)
 
     @property
     def _encoder(self) -> TrialEncoder:
@@ -235,13 +239,14 @@ class RL2DQN:
         goal = self.targets(trials, online, lagging)
         chosen = jnp.take_along_axis(online, trials.action[..., None], axis=-1)[..., 0]
         # Relative to what is to be explained: its slope is then of one size whatever the unit and length of returns.
-        error = jnp.mean(jnp.square(chosen - goal)) / (jnp.var(goal) + 1e-8)
-        return error, {"value_error": error, "value": jnp.mean(chosen)}
+        weight = returns.within_episodes(trials.first, self._episodes).astype(jnp.float32)
+        error = weighted.mean(jnp.square(chosen - goal), weight) / (weighted.variance(goal, weight) + 1e-8)
+        return error, {"value_error": error, "value": weighted.mean(chosen, weight)}
 
     def targets(self, trials: PastTrial, online: Array, lagging: Array) -> Array:
         """y [T, S], from the Q-values [T, S, A] of θ and of θ̄ on `trials` [T, S, ...]."""
         reward = returns.without_first_episodes(trials.reward, trials.first, self.exploration_episodes)
-        # The trial ends with its last step and is worth nothing after; inside it, nothing ends.
-        over = jnp.zeros_like(reward, bool).at[-1].set(True)
+        # The trial ends with its last episode and is worth nothing after; inside it, nothing ends.
+        over = ~returns.of_the_next_step(returns.within_episodes(trials.first, self._episodes))
         online, lagging = returns.of_the_next_step(online), returns.of_the_next_step(lagging)
         return q_learning_target(reward, over, self.discount, online, lagging, self.double)

@@ -30,7 +30,7 @@ from .. import buffers
 from ..nets import BOUNDED
 from ..nets.soft_actor_critic import SoftActorCritic, SoftActorCriticParams
 from ..nets.trial_encoder import PastTrial, TrialEncoder, TrialMemory, time_first
-from ..ops import returns, squashed
+from ..ops import returns, squashed, weighted
 from ..ops.averaging import polyak
 from ..ops.descent import adam, step
 from ..ops.temporal_difference import soft_target, temperature_loss
@@ -141,10 +141,14 @@ class RL2SAC:
         squashed.check_bounded(self.spec.action_space, "rl2-sac")
 
     @property
+    def _episodes(self) -> int:
+        return self.episodes or self.spec.episodes
+
+    @property
     def plan(self) -> Plan:
-        steps = (self.episodes or self.spec.episodes) * self.spec.horizon
+        steps = self._episodes * self.spec.horizon
         context = steps if self.network in BOUNDED else None
-        return Plan(self.tasks, rounds=1, streams=self.streams, steps=steps, lifetime=1, context=context)
+        return Plan(self.tasks, 1, self.streams, steps, lifetime=1, context=context, episodes=self._episodes)
 
     @property
     def _encoder(self) -> TrialEncoder:
@@ -231,18 +235,21 @@ class RL2SAC:
         action, logs = policy.sample_with_log_probability(key)
         temperature = jax.lax.stop_gradient(jnp.exp(params.log_temperature))
         goal = self.targets(target, trials, action, logs, temperature)
-        variance = jnp.var(goal) + 1e-8
+        weight = returns.within_episodes(trials.first, self._episodes).astype(jnp.float32)
+        variance = weighted.variance(goal, weight) + 1e-8
         done = squashed.from_space(self.spec.action_space, trials.action)
         critics = params.actor_critic.critics
         values = self._actor_critic.critics(critics, observation, done, hidden)
-        error = sum((jnp.mean(jnp.square(value - goal)) for value in values), jnp.zeros(())) / variance
+        errors = (weighted.mean(jnp.square(value - goal), weight) for value in values)
+        error = sum(errors, jnp.zeros(())) / variance
         fixed, seen = jax.lax.stop_gradient((critics, hidden))
         lower = jnp.minimum(*self._actor_critic.critics(fixed, observation, action, seen))
-        improvement = jnp.mean(temperature * logs - lower) / jnp.sqrt(variance)
+        improvement = weighted.mean(temperature * logs - lower, weight) / jnp.sqrt(variance)
         goal_entropy = self.entropy * action.shape[-1]
         loss = error + self.actor_weight * improvement
-        loss += temperature_loss(params.log_temperature, logs, goal_entropy)
-        metrics = {"critic_error": error, "value": jnp.mean(lower), "entropy": -jnp.mean(logs)}
+        mean_log = weighted.mean(logs, weight)
+        loss += temperature_loss(params.log_temperature, mean_log, goal_entropy)
+        metrics = {"critic_error": error, "value": weighted.mean(lower, weight), "entropy": -mean_log}
         return loss, metrics | {"temperature": temperature}
 
     def targets(self, target: Target, trials: PastTrial, action: Array, logs: Array, temperature: Array) -> Array:
@@ -253,7 +260,7 @@ class RL2SAC:
         values = self._actor_critic.critics(target.critics, observation, action, hidden)
         following = tuple(returns.of_the_next_step(value) for value in values)
         reward = returns.without_first_episodes(trials.reward, trials.first, self.exploration_episodes)
-        # The trial ends with its last step and is worth nothing after; inside it, nothing ends.
-        over = jnp.zeros_like(reward, bool).at[-1].set(True)
+        # The trial ends with its last episode and is worth nothing after; inside it, nothing ends.
+        over = ~returns.of_the_next_step(returns.within_episodes(trials.first, self._episodes))
         next_logs = returns.of_the_next_step(logs)
         return soft_target(reward, over, self.discount, following, next_logs, temperature)

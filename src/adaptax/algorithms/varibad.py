@@ -77,6 +77,7 @@ class Batch(NamedTuple):
     log_probability: Array
     advantage: Array
     target: Array
+    weight: Array  # 0 after the trial's last episode, else 1
     memory: tuple[()] = ()
 
 
@@ -167,10 +168,14 @@ class VariBAD:
         distributions.outputs_needed(self.spec.action_space)
 
     @property
+    def _episodes(self) -> int:
+        return self.episodes or self.spec.episodes
+
+    @property
     def plan(self) -> Plan:
-        steps = (self.episodes or self.spec.episodes) * self.spec.horizon
+        steps = self._episodes * self.spec.horizon
         context = steps if self.network in BOUNDED else None
-        return Plan(self.tasks, rounds=1, streams=self.streams, steps=steps, lifetime=1, context=context)
+        return Plan(self.tasks, 1, self.streams, steps, lifetime=1, context=context, episodes=self._episodes)
 
     @property
     def belief_model(self) -> Belief:
@@ -243,7 +248,7 @@ class VariBAD:
     def update(self, state: VariBADState, trials: Trial, key: Key) -> tuple[VariBADState, Metrics]:
         policy_key, model_key = jax.random.split(key)
         rollouts = jax.tree.map(lambda x: x[:, 0], trials.rollouts)  # the only round: [N, B, T]
-        stories = self.belief_model.stories(rollouts)
+        stories = self._stories(rollouts)
         ring = buffers.add(state.ring, stories)
         # A key besides the two: without bonuses, or once they are zero, HyperX is VariBAD to the last bit.
         rewards, bonuses, paid = self._rewards(state, stories, ring, jax.random.fold_in(key, 2))
@@ -253,9 +258,14 @@ class VariBAD:
         inputs = state.params.inputs
         if isinstance(inputs, Moments):
             read = self._read(rollouts.timestep, rollouts.decision.extras.belief)
-            inputs = running.update(inputs, read, REMEMBERED)
+            inputs = running.update(inputs, read, REMEMBERED, stories.within.reshape(rollouts.reward.shape))
         params, optimizers = VariBADParams(model, heads, inputs), (model_optimizer, optimizer)
         return VariBADState(params, optimizers, ring, state.iteration + 1, bonuses), metrics | more | paid
+
+    def _stories(self, rollouts: Rollout) -> Story:
+        """What the model sees of the trials [N, B, T]."""
+        within = returns.within_episodes(jnp.moveaxis(rollouts.timestep.first, 2, 0), self._episodes)
+        return self.belief_model.stories(rollouts, jnp.moveaxis(within, 0, 2).astype(jnp.float32))
 
     def _rewards(
         self, state: VariBADState, stories: Story, ring: buffers.Ring, key: Key
@@ -290,13 +300,16 @@ class VariBAD:
         """Advantages over whole trials, and all decisions side by side."""
         of_steps = (rollouts.timestep, rollouts.decision, rollouts.reward)
         timestep, (action, extras), reward = jax.tree.map(minibatches.time_first, of_steps)
-        advantage = returns.trial_advantages(reward, extras.value, self.discount, self.trace)
+        weight = returns.within_episodes(timestep.first, self._episodes).astype(jnp.float32)
+        value = extras.value * weight
+        advantage = returns.trial_advantages(reward * weight, value, self.discount, self.trace)
         batch = Batch(
             self._inputs(params, self._read(timestep, extras.belief)),
             action,
             extras.log_probability,
-            returns.standardize(advantage),
-            advantage + extras.value,
+            returns.standardize(advantage, weight=weight),
+            advantage + value,
+            weight,
         )
         return jax.tree.map(lambda x: x.reshape(1, -1, *x.shape[2:]), batch)
 

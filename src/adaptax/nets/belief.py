@@ -54,6 +54,7 @@ class Story(NamedTuple):
     before: Any  # s_{k−1} and a_{k−1}, gathered: [T, O + A]
     reached: Kept  # s_k: [T, O]
     reward: Array  # r_k [T]
+    within: Array  # 0 at the steps after the trial's last episode, which are not predicted, else 1 [T]
 
 
 class Belief(NamedTuple):
@@ -158,21 +159,22 @@ class Belief(NamedTuple):
     def keep(self, observation: Observation) -> Kept:
         return self.perception.keep(observation)
 
-    def stories(self, rollouts: Rollout) -> Story:
-        """What the model sees of rollouts [N, B, T]: leaves [N·B, T, ...]."""
+    def stories(self, rollouts: Rollout, within: Array) -> Story:
+        """What the model sees of rollouts [N, B, T], of which the steps of `within` 1 belong to trials: leaves
+        [N·B, T, ...]."""
         # After step k the encoder reads the timestep after it.
         after = jax.tree.map(
             lambda x, last: jnp.concatenate([x[:, :, 1:], last[:, :, None]], axis=2), rollouts.timestep, rollouts.last
         )
         observation, reached = self.keep(rollouts.timestep.observation), self.keep(rollouts.next_observation)
         action = distributions.flatten(self.spec.action_space, rollouts.decision.action)
-        story = Story(self.perceive(observation, after), gather(observation, action), reached, rollouts.reward)
+        story = Story(self.perceive(observation, after), gather(observation, action), reached, rollouts.reward, within)
         return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), story)
 
     def empty_story(self, steps: int) -> Story:
         """Zeros of the shapes of one trial of T = `steps`."""
         state, done, number = self.perception.nothing(), jnp.zeros((self.sizes[1],)), jnp.zeros((1,))
-        one = Story(gather(state, done, number, number, state), gather(state, done), state, number[0])
+        one = Story(gather(state, done, number, number, state), gather(state, done), state, number[0], number[0])
         return jax.tree.map(lambda x: jnp.zeros((steps, *x.shape), x.dtype), one)
 
     def start(self, params: BeliefParams) -> Memory:
@@ -221,26 +223,26 @@ class Belief(NamedTuple):
             return rewards
         outputs = self._state_decoder.apply(params.state_decoder, (), _pairs(latent, before))[0]
         # Features that learned to be predicted would all become the same.
-        missed = outputs - jax.lax.stop_gradient(reached)
-        return rewards - 0.5 * self.state_weight * jnp.sum(jnp.square(missed), axis=(1, 2))
+        missed = jnp.sum(jnp.square(outputs - jax.lax.stop_gradient(reached)), axis=2)
+        return rewards - 0.5 * self.state_weight * jnp.sum(missed * story.within, axis=1)
 
     def _reward_likelihood(self, params: BeliefParams, latent: Array, story: Story) -> Array:
         if self.cells:
             # Sums by place first: what is to be summed over T steps then is summed over the places.
-            places = jax.nn.one_hot(self.place(story.reached), self._places, dtype=jnp.float32)
+            places = jax.nn.one_hot(self.place(story.reached), self._places, dtype=jnp.float32) * story.within[:, None]
             outputs = self.by_place(params, latent)
             visits = jnp.sum(places, axis=0)
             if self.positive:
                 paid = (story.reward > 0).astype(jnp.float32)
                 return outputs @ (paid @ places) - jax.nn.softplus(outputs) @ visits
             squares = jnp.square(outputs) @ visits - 2 * outputs @ (story.reward @ places)
-            return -0.5 * (squares + jnp.sum(jnp.square(story.reward)))
+            return -0.5 * (squares + jnp.sum(jnp.square(story.reward) * story.within))
         inputs = _pairs(latent, jnp.concatenate([story.before, story.reached], axis=-1))
         outputs = self._networks[3].apply(params.decoder, (), inputs)[0][..., 0]
         if self.positive:
             paid = (story.reward > 0).astype(jnp.float32)
-            return jnp.sum(paid * outputs - jax.nn.softplus(outputs), axis=1)
-        return -0.5 * jnp.sum(jnp.square(outputs - story.reward), axis=1)
+            return jnp.sum((paid * outputs - jax.nn.softplus(outputs)) * story.within, axis=1)
+        return -0.5 * jnp.sum(jnp.square(outputs - story.reward) * story.within, axis=1)
 
     def by_place(self, params: BeliefParams, latent: Array) -> Array:
         """The decoder's heads [..., places] for latents [..., Z]: rewards, or logits where it predicts whether they are
@@ -270,16 +272,21 @@ class Belief(NamedTuple):
 
             mean over trials of Σ_{t=0}^{T} [ −E_{m ~ q_t} Σ_k log p(r_k | s_k, m) + w KL(q_t ‖ q_{t−1}) ],
 
-        with q_{−1} = N(0, I) (eq. 8 and 9, summed over t as in the authors' code).
+        with q_{−1} = N(0, I) (eq. 8 and 9, summed over t as in the authors' code); t and k end with the trial's last
+        episode.
         """
         posterior = self.posteriors(params, _time_first(stories.read))
         before = jax.tree.map(lambda x: jnp.concatenate([jnp.zeros_like(x[:1]), x[:-1]]), posterior)
-        divergence = jnp.mean(jnp.sum(posterior.divergence(before), axis=0))
+        held = jnp.concatenate([jnp.ones_like(stories.within[:, :1]), stories.within], axis=1)  # q_0 is, always
+        divergence = jnp.mean(jnp.sum(posterior.divergence(before) * jnp.swapaxes(held, 0, 1), axis=0))
         latent = jnp.swapaxes(posterior.sample(key), 0, 1)
-        latent, of_beliefs = _some(jax.random.fold_in(key, 1), latent, self.beliefs)
+        (latent, held), of_beliefs = _some(jax.random.fold_in(key, 1), (latent, held), self.beliefs)
         stories, of_steps = _some(jax.random.fold_in(key, 2), stories, self.steps)
-        likelihood = jax.vmap(lambda m, story: jnp.sum(self.log_likelihood(params, m, story)))(latent, stories)
-        error = -jnp.mean(likelihood) * of_beliefs * of_steps
+
+        def of_trial(latent: Array, held: Array, story: Story) -> Array:
+            return jnp.sum(self.log_likelihood(params, latent, story) * held)
+
+        error = -jnp.mean(jax.vmap(of_trial)(latent, held, stories)) * of_beliefs * of_steps
         return error + prior_weight * divergence, {"model_error": error, "model_divergence": divergence}
 
 

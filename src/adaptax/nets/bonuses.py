@@ -24,7 +24,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from ..ops import returns, running
+from ..ops import returns, running, weighted
 from ..ops.descent import adam, step
 from ..ops.running import Moments
 from ..types import Array, Key, Metrics, Params
@@ -107,9 +107,9 @@ class Bonuses(NamedTuple):
         novelty = self.novelty(state.prior, state.predictor, self._hyperstates(params, stories, after))
         surprise = self.surprise(params, after.sample(key), stories)
         state = state._replace(
-            reward=self._count(state.reward, stories.reward),
-            novelty=self._count(state.novelty, novelty),
-            surprise=self._count(state.surprise, surprise),
+            reward=self._count(state.reward, stories.reward, stories.within),
+            novelty=self._count(state.novelty, novelty, stories.within),
+            surprise=self._count(state.surprise, surprise, stories.within),
         )
         paid = {
             "novelty": self.novelty_weight * novelty / running.deviation(state.novelty),
@@ -117,20 +117,22 @@ class Bonuses(NamedTuple):
         }
         bonus = remaining * running.deviation(state.reward) * (paid["novelty"] + paid["surprise"])
         metrics = {"bonus": bonus, "novelty": novelty, "surprise": surprise}
-        return stories.reward + bonus, state, jax.tree.map(jnp.mean, metrics)
+        means = {name: weighted.mean(value, stories.within) for name, value in metrics.items()}
+        return stories.reward + bonus, state, means
 
-    def _count(self, moments: Moments, paid: Array) -> Moments:
+    def _count(self, moments: Moments, paid: Array, within: Array) -> Moments:
         """With the sums Σ_{k ≤ t} γ^{t−k} x_k at every step of trials [S, T]."""
         backwards = jnp.swapaxes(paid, 0, 1)[::-1]
         sums = returns.discounted_returns(backwards, jnp.zeros_like(backwards, bool), self.discount)
-        return running.update(moments, sums)
+        return running.update(moments, sums, weight=jnp.swapaxes(within, 0, 1)[::-1])
 
     def learn(self, state: BonusState, params: BeliefParams, stories: Story, key: Key) -> BonusState:
         """With a step of g on some hyper-states of trials."""
         reached = self._hyperstates(params, stories, self.model.after_each_step(params, stories))
         reached = reached.reshape(-1, reached.shape[-1])
-        chosen = reached[jax.random.randint(key, (self.batch,), 0, reached.shape[0])]
-        slope = jax.grad(lambda g: jnp.mean(self.novelty(state.prior, g, chosen)))(state.predictor)
+        places = jax.random.randint(key, (self.batch,), 0, reached.shape[0])
+        chosen, within = reached[places], stories.within.ravel()[places]
+        slope = jax.grad(lambda g: weighted.mean(self.novelty(state.prior, g, chosen), within))(state.predictor)
         predictor, optimizer = step(self._optimizer, state.predictor, state.optimizer, slope)
         return state._replace(predictor=predictor, optimizer=optimizer)
 

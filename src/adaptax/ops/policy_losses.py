@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from ..types import Array, Metrics
+from . import weighted
 from .distributions import Distribution
 
 
@@ -23,6 +24,11 @@ class Decisions(Protocol):
         """Of the value."""
         ...
 
+    @property
+    def weight(self) -> Array:
+        """1 where a decision counts, 0 where it belongs to no trial."""
+        ...
+
 
 def log_probability_loss(log_probabilities: Array, advantages: Array) -> Array:
     """−mean(log π Â): the vanilla policy gradient (Williams 1992)."""
@@ -35,17 +41,21 @@ def ratio_loss(log_probabilities: Array, stored: Array, advantages: Array) -> Ar
     return -jnp.mean(jnp.exp(log_probabilities - stored) * advantages)
 
 
-def clipped_loss(log_probabilities: Array, stored: Array, advantages: Array, clip: float) -> Array:
-    """−mean(min(ρ Â, clip(ρ, 1−ε, 1+ε) Â)), ρ = π/π_stored (Schulman et al. 2017, eq. 7)."""
+def clipped_loss(
+    log_probabilities: Array, stored: Array, advantages: Array, clip: float, weight: Array | None = None
+) -> Array:
+    """−mean(min(ρ Â, clip(ρ, 1−ε, 1+ε) Â)), ρ = π/π_stored (Schulman et al. 2017, eq. 7), over the entries of `weight`
+    1 (None: all)."""
     ratio = jnp.exp(log_probabilities - stored)
     clipped = jnp.clip(ratio, 1.0 - clip, 1.0 + clip)
-    return -jnp.mean(jnp.minimum(ratio * advantages, clipped * advantages))
+    return -weighted.mean(jnp.minimum(ratio * advantages, clipped * advantages), weight)
 
 
-def approximate_divergence(log_probabilities: Array, stored: Array) -> Array:
-    """A non-negative low-variance estimate of KL(π_stored ‖ π) from stored actions: mean(ρ − 1 − log ρ)."""
+def approximate_divergence(log_probabilities: Array, stored: Array, weight: Array | None = None) -> Array:
+    """A non-negative low-variance estimate of KL(π_stored ‖ π) from stored actions: mean(ρ − 1 − log ρ), over the
+    entries of `weight` 1 (None: all)."""
     logs = jax.lax.stop_gradient(log_probabilities - stored)
-    return jnp.mean(jnp.expm1(logs) - logs)
+    return weighted.mean(jnp.expm1(logs) - logs, weight)
 
 
 def proximal_loss(
@@ -57,9 +67,10 @@ def proximal_loss(
     with which it may share parameters and the gradient clip, whatever the unit and length of the returns.
     """
     logs = policy.log_probability(taken.action)
-    surrogate = clipped_loss(logs, taken.log_probability, taken.advantage, clip)
-    error = jnp.mean(jnp.square(value - taken.target)) / (jnp.var(taken.target) + 1e-8)
-    entropy = jnp.mean(policy.entropy())
+    surrogate = clipped_loss(logs, taken.log_probability, taken.advantage, clip, taken.weight)
+    unexplained = weighted.mean(jnp.square(value - taken.target), taken.weight)
+    error = unexplained / (weighted.variance(taken.target, taken.weight) + 1e-8)
+    entropy = weighted.mean(policy.entropy(), taken.weight)
     loss = surrogate + value_weight * error - entropy_weight * entropy
-    divergence = approximate_divergence(logs, taken.log_probability)
+    divergence = approximate_divergence(logs, taken.log_probability, taken.weight)
     return loss, {"loss": loss, "value_error": error, "entropy": entropy, "divergence": divergence}

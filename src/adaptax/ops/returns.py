@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from ..types import Array
+from .weighted import mean
 
 
 def discounted_returns(rewards: Array, ended: Array, discount: float, after: Array | float = 0.0) -> Array:
@@ -53,10 +54,10 @@ def trial_advantages(rewards: Array, values: Array, discount: float, trace: floa
     return generalized_advantages(rewards, values, of_the_next_step(values), over, over, discount, trace)
 
 
-def standardize(values: Array, epsilon: float = 1e-8) -> Array:
-    """Shift and scale to mean 0 and standard deviation 1 over all entries."""
-    centred = values - jnp.mean(values)
-    return centred / (jnp.sqrt(jnp.mean(jnp.square(centred))) + epsilon)
+def standardize(values: Array, epsilon: float = 1e-8, weight: Array | None = None) -> Array:
+    """Shift and scale to mean 0 and standard deviation 1 over all entries, or over those of `weight` 1."""
+    centred = values - mean(values, weight)
+    return centred / (jnp.sqrt(mean(jnp.square(centred), weight)) + epsilon)
 
 
 def steps_since(first: Array) -> Array:
@@ -70,6 +71,12 @@ def without_first_episodes(rewards: Array, first: Array, count: int) -> Array:
     """`rewards` [T, …] with those of the first `count` episodes set to 0; `first` [T, …] is true where an episode
     begins, step 0 included."""
     return jnp.where(jnp.cumsum(first, axis=0) > count, rewards, 0.0)
+
+
+def within_episodes(first: Array, count: int) -> Array:
+    """Which steps [T, …] belong to the first `count` episodes, and so to a trial of as many; `first` [T, …] is true
+    where an episode begins, step 0 included. What is stepped after them belongs to nothing."""
+    return jnp.cumsum(first, axis=0) <= count
 
 
 def of_the_next_step(values: Array) -> Array:

@@ -3,7 +3,6 @@
 from typing import NamedTuple
 
 import jax.numpy as jnp
-import numpy as np
 
 from ..types import Array
 
@@ -21,17 +20,22 @@ def no_moments(shape: tuple[int, ...] = ()) -> Moments:
     return Moments(jnp.zeros((), jnp.float32), jnp.zeros(shape, jnp.float32), jnp.zeros(shape, jnp.float32))
 
 
-def update(moments: Moments, values: Array, least: float = 0.0) -> Moments:
-    """With `values` [..., *shape] added (Chan et al. 1979: the variance of two sets from their own). What is new counts
-    for a share of `least` at least, so that what drifts is followed."""
+def update(moments: Moments, values: Array, least: float = 0.0, weight: Array | None = None) -> Moments:
+    """With `values` [..., *shape] added (Chan et al. 1979: the variance of two sets from their own), or those of
+    `weight` [...] 1. What is new counts for a share of `least` at least, so that what drifts is followed."""
     axes = tuple(range(values.ndim - moments.mean.ndim))
-    mean, variance = jnp.mean(values, axes), jnp.var(values, axes)
-    added = float(np.prod(values.shape[: len(axes)]))
+    leading = values.shape[: len(axes)]
+    weight = jnp.ones(leading, jnp.float32) if weight is None else weight
+    added = jnp.sum(weight)
+    each = weight.reshape(*leading, *(1,) * moments.mean.ndim)
+    mean = jnp.sum(values * each, axes) / jnp.maximum(added, 1.0)
+    apart = values - jnp.broadcast_to(mean, values.shape)
+    variance = jnp.sum(jnp.square(apart) * each, axes) / jnp.maximum(added, 1.0)
     count = moments.count + added
-    share = jnp.maximum(added / count, least)
-    apart = mean - moments.mean
+    share = jnp.where(added > 0, jnp.maximum(added / jnp.maximum(count, 1.0), least), 0.0)
+    moved = mean - moments.mean
     within = moments.variance + share * (variance - moments.variance)
-    return Moments(count, moments.mean + share * apart, within + share * (1.0 - share) * jnp.square(apart))
+    return Moments(count, moments.mean + share * moved, within + share * (1.0 - share) * jnp.square(moved))
 
 
 def normalize(moments: Moments, values: Array, most: float = 10.0) -> Array:
