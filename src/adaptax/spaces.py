@@ -260,7 +260,7 @@ def _fits(kind: str, wanted: Any, found: Any) -> bool:
     if isinstance(wanted, spaces.Dict | spaces.Tuple) and type(found) is type(wanted):
         ours, theirs = dict(_entries(wanted)), dict(_entries(found))
         return ours.keys() == theirs.keys() and all(_fits(kind, ours[key], theirs[key]) for key in ours)
-    if is_tokens(wanted):
+    if isinstance(wanted, spaces.MultiDiscrete) and is_tokens(wanted):
         alike = isinstance(found, spaces.MultiDiscrete) and is_tokens(found) and found.shape == wanted.shape
         return alike and found.nvec[0] == wanted.nvec[0]
     if not isinstance(wanted, spaces.Box) or not isinstance(found, spaces.Box):

@@ -12,10 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from adaptax.live.agent import LiveAgent
 from adaptax.names import registry
 from adaptax.ops import returns, weighted
 from adaptax.run.collect import collect, streams_of
 from adaptax.run.episodes import round_returns
+from adaptax.run.evaluate import Protocol
 from adaptax.run.scores import scores_of
 from adaptax.tasks import TaskDistribution
 from adaptax.types import Benchmark, Outcome, Spec
@@ -160,3 +162,30 @@ def test_advantages_end_with_the_trial() -> None:
     found = returns.trial_advantages(reward * weight, value * weight, 0.9, 0.5)
     second = 2.0 - 0.25
     np.testing.assert_allclose(found, [1.0 + 0.9 * 0.25 - 0.5 + 0.45 * second, second, 0.0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_a_live_agent_is_through_with_its_last_episode(interrupted: bool) -> None:
+    """No step is lived for nothing on a real robot: after two episodes the round is over, however short they were."""
+
+    class Real:
+        observation_space, action_space = Walk(False).spec.observation_space, Walk(False).spec.action_space
+
+        def reset(self, **_: Any) -> Any:
+            self.clock = 0
+            return np.zeros(2, np.float32), {}
+
+        def step(self, action: Any) -> Any:
+            self.clock += 1
+            return np.zeros(2, np.float32), 1.0, self.clock >= 2, False, {}
+
+    algorithm, state, *_ = trials_of("rl2")
+    protocol = Protocol(1, streams=2, episodes=EPISODES)
+    live = LiveAgent(algorithm, state.params, algorithm.spec, protocol, Real())
+    assert [(one.steps, one.adapted) for one in live.round()] == [(2, False), (2, False), (2, False), (2, True)]
+    if interrupted:  # an episode that cannot go on was one of the two
+        live.act(np.zeros(2, np.float32))
+        live.observe(1.0, False, False, np.zeros(2, np.float32))
+        live.interrupt()
+        assert not live.full and [one.adapted for one in live.round()] == [False, False, True]
+    assert live.rounds == 1 + interrupted

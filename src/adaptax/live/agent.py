@@ -20,18 +20,13 @@ import numpy as np
 from ..ops.distributions import zero_action
 from ..run import checkpoint
 from ..run.evaluate import Protocol, check_context, life_key
-from ..run.keys import birth_keys, life_keys, round_keys
+from ..run.keys import birth_keys, life_keys
 from ..spaces import NO_SIDES, Sides, check_environment, executed, perceived, zeros
 from ..types import (
-    Adapted,
     Agent,
     Algorithm,
-    Array,
-    Decision,
     Key,
-    Memory,
     Params,
-    Plan,
     Rollout,
     Spec,
     Timestep,
@@ -39,7 +34,8 @@ from ..types import (
     judged_birth,
 )
 from .frozen import Frozen, FrozenState
-from .seen import Counts, Episode, Standing, apart, nothing_seen, rollout_of, stacked, write
+from .programs import act_on_key_data, keys_of_round
+from .seen import Counts, Episode, Standing, apart, ended, nothing_seen, rollout_of, stacked, write
 
 FILE = "file of an adapted agent"
 
@@ -48,8 +44,9 @@ class LiveAgent:
     """An agent that acts and adapts on one environment: `episode` does it all, `act`, `observe` and `adapt` are for
     those who own the loop, `predict` uses what it has become without changing it.
 
-    A round is `streams` times `episodes` whole episodes of at most `horizon` steps; where episodes end early, others
-    follow until the steps are used up, as in training. Where the agent learns within episodes (`Protocol.steps`), a
+    A round is `streams` times `episodes` whole episodes of at most `horizon` steps. Where episodes end early, others
+    follow until the steps are used up, unless the agent's trials are so many episodes (`Plan.episodes`): then the round
+    is over with the last one. Where the agent learns within episodes (`Protocol.steps`), a
     round ends, and the agent adapts, in the middle of one, which goes on."""
 
     def __init__(
@@ -70,8 +67,9 @@ class LiveAgent:
         self.environment, self.spec, self.protocol, self._sides = environment, spec, protocol, sides
         self._agent, self._params, self._identity = agent, params, dict(identity or {})
         self._plan = protocol.plan(spec.horizon)._replace(tasks=1)
-        self._context = agent.plan.context if isinstance(agent, Algorithm) else None
-        self._act, self._adapt, self._decision = jax.jit(partial(_act, agent)), jax.jit(agent.adapt), None
+        plan = agent.plan if isinstance(agent, Algorithm) else self._plan
+        self._context, self._by_episodes = plan.context, plan.episodes is not None
+        self._act, self._adapt, self._decision = jax.jit(partial(act_on_key_data, agent)), jax.jit(agent.adapt), None
         self._frozen = Frozen(agent, params, spec, _frozen_key(protocol.seed), sides)
         self._begin_life(Counts())
 
@@ -171,7 +169,7 @@ class LiveAgent:
             stream, step = divmod(counts.stream * self._plan.steps + counts.step - 1, self._plan.steps)
             if stream >= 0:  # otherwise that was in another round
                 self._seen.truncated[stream, step] = True
-            self._counts = counts._replace(elapsed=0)
+            self._counts = self._next_stream(counts._replace(elapsed=0))
 
     def compile(self) -> None:
         """Compile now what `act` and `adapt` would compile when they are first called."""
@@ -245,7 +243,7 @@ class LiveAgent:
         self._begun = stacked(self._memories)
         later, number = divmod(counts.rounds, self._plan.lifetime)  # a life may outlast that of the protocol
         key = jax.random.fold_in(self._rounds_key, later) if later else self._rounds_key
-        act_keys, self._adapt_key = _keys(self._plan, jax.random.split(key, self._plan.lifetime)[number])
+        act_keys, self._adapt_key = keys_of_round(self._plan, jax.random.split(key, self._plan.lifetime)[number])
         self._act_keys = np.asarray(act_keys)
         if self._decision is None:
             timestep = self._timestep(0, zeros(self.spec.observation_space))
@@ -274,8 +272,14 @@ class LiveAgent:
         last = t + 1 == self._plan.steps
         cut = last and self._plan.restart
         elapsed = 0 if terminated or truncated or cut else elapsed
-        self._counts = counts._replace(stream=b + last, step=0 if last else t + 1, elapsed=elapsed)
+        counts = counts._replace(stream=b + last, step=0 if last else t + 1, elapsed=elapsed)
+        self._counts = counts if last else self._next_stream(counts)
         return "terminated" if terminated else "truncated" if truncated else "cut" if cut else ""
+
+    def _next_stream(self, counts: Counts) -> Counts:
+        """`counts`, or those of the next stream if this one has had all episodes of a trial."""
+        over = self._by_episodes and ended(self._seen, counts.stream) >= self.protocol.episodes
+        return counts._replace(stream=counts.stream + 1, step=0) if over else counts
 
     def _rollout(self) -> Rollout:
         return rollout_of(self._seen, self._actions.copy(), self._rewards.copy(), self._begun)
@@ -290,20 +294,6 @@ class LiveAgent:
         self._counts = self._counts._replace(episodes=self._counts.episodes + 1)
         place = [self.protocol.seed, self._counts.life, self._counts.episodes]
         return int(np.random.SeedSequence(place).generate_state(1)[0])
-
-
-def _act(
-    agent: Agent, params: Params, adapted: Adapted, memory: Memory, timestep: Timestep, key: Array
-) -> tuple[Decision, Memory]:
-    """`key` comes as its data, from the host."""
-    return agent.act(params, adapted, memory, timestep, jax.random.wrap_key_data(key))
-
-
-@partial(jax.jit, static_argnums=0)
-def _keys(plan: Plan, key: Key) -> tuple[Array, Key]:
-    """Of one round: the data of those for acting [T, B, …], and the one for adapting."""
-    keys = round_keys(key, plan)
-    return jax.random.key_data(keys.act[:, 0]), keys.adapt[0]
 
 
 def saved_details(path: str | Path) -> dict[str, Any]:

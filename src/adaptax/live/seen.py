@@ -87,6 +87,11 @@ def write(seen: Seen, stream: int, step: int, *what: Any) -> None:
         place[stream, step] = value
 
 
+def ended(seen: Seen, stream: int) -> int:
+    """How many episodes of the stream are over."""
+    return int(np.sum(seen.terminated[stream] | seen.truncated[stream]))
+
+
 def rollout_of(seen: Seen, action: Any, reward: Any, memory: Memory) -> Rollout:
     """The whole round as the collector would have it; `action` and `reward` [B] are the last ones, `memory` [B] is that
     with which it began. Where an episode ended with the last step, the collector has the first observation of another
