@@ -69,6 +69,8 @@ DEFAULTS: dict[tuple[str, str], Defaults] = {
     ("rl2", "bandit"): Defaults(_PULLS, 600, {"tasks": 1000}, spread=True),
     ("rl2", "tabular-mdp"): Defaults(_PAIRS, 600, {"tasks": 1000}, spread=True),
     ("rl2", "gridnavi"): Defaults({"discount": 0.95, "entropy": 0.01}, 500, {"tasks": 210}),
+    # Small batches: an early trial is a few dozen steps long. The trials that train were looked at, no others.
+    ("rl2", "cart-pole"): Defaults({"tasks": 64, "minibatches": 8, "learning_rate": 3e-3}, 100, {"tasks": 100}),
     # For 10 pulls of 5 arms; what was measured of the three is in docs/algorithms/rl2-off-policy.md.
     ("rl2-dqn", "bandit"): Defaults({"tasks": 64, "batch": 128}, 300, {"tasks": 1000}),
     ("rl2-dqn", "gridnavi"): Defaults({"discount": 0.95, "epsilon_decay": 500}, 750, {"tasks": 210}),
