@@ -9,7 +9,8 @@ import jax
 import numpy as np
 import pytest
 from pictured import pictured
-from test_contract import ALGORITHMS, CONTINUOUS, OWN, SHRUNK
+from records import RECORDS
+from test_contract import ALGORITHMS, SHRUNK
 
 from adaptax.names import registry
 from adaptax.run.iterate import begin, meta_iteration
@@ -19,12 +20,13 @@ from adaptax.run.train import root_keys
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 QUICK = ("rl2",)  # the others take more than ten seconds of CPU, nearly all of it compilation
+CONTINUOUS = ("rl2-sac", "pearl", "multitask-sac", "multitask-ddpg")  # those that choose among no discrete actions
 MOVED = ("convolutions", "embedding")  # names of what is learned of images and of tokens
 
 
 def shrunk(name: str, spec: Any) -> Any:
     known = {f.name: f.default for f in fields(registry.algorithm_entry(name).load())}
-    wanted = {k: v for k, v in {**SHRUNK, **OWN.get(name, {})}.items() if k in known}
+    wanted = {k: v for k, v in {**SHRUNK, **RECORDS[name].shrunk}.items() if k in known}
     wanted |= {"hidden": (8,) if isinstance(known["hidden"], tuple) else 8}
     return registry.make_algorithm(name, None, spec, wanted)
 

@@ -61,7 +61,11 @@ def test_bandits_and_tabular_mdps_in_one_trial_of_the_published_length():
     assert totals["RL² paper"] == 6.7 and totals["Gittins"] == 6.6
     totals = {p["name"]: p["total"] for p in published("tabular-mdp", MDP, "test", Protocol(tasks=1000, episodes=10))}
     assert totals["RL² paper"] == 156.2
-    for other in (Protocol(tasks=9, episodes=5), Protocol(tasks=9, rounds=10), Protocol(9, 1, 1, 10, 0, True)):
+    for other in (
+        Protocol(tasks=9, episodes=5),
+        Protocol(tasks=9, rounds=10),
+        Protocol(9, episodes=10, deterministic=True),
+    ):
         assert names("bandit", bandit, "test", other) == names("tabular-mdp", MDP, "test", other) == []
     assert names("bandit", {"arms": 7, "pulls": 10}, "test", Protocol(tasks=9, episodes=10)) == []
     assert names("tabular-mdp", {**MDP, "horizon": 20}, "test", Protocol(tasks=9, episodes=10)) == []

@@ -16,7 +16,8 @@ from adaptax.run.evaluate import Evaluation, Protocol, evaluate, protocol_of
 from adaptax.run.iterate import begin, many, meta_iteration
 from adaptax.run.source import check_plan, living
 from adaptax.run.train import root_keys
-from adaptax.types import Benchmark, Decision, Outcome, Plan, Spec, TaskDistribution, UserError
+from adaptax.tasks import TaskDistribution
+from adaptax.types import Benchmark, Decision, Outcome, Plan, Spec, UserError
 
 HORIZON = 50
 STEPS = 20  # the agent updates itself every so many steps: not a divisor of the horizon

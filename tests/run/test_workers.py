@@ -188,7 +188,7 @@ def test_a_resumed_run_has_as_many_workers_as_before(
         with pytest.raises(KeyboardInterrupt):
             adaptax.train("rl2", "bandit", out=tmp_path / name, iterations=2, **settings)
         recorded = runs.read_config(tmp_path / name)
-        assert recorded["workers"] == trained[-1].workers or trained[-1].workers is None
+        assert recorded.workers == trained[-1].workers or trained[-1].workers is None
         return trained[-1].workers, trained[-1].ray
 
     assert train_named("two", workers=2, ray="local") == (2, "local")
