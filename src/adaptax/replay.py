@@ -109,7 +109,8 @@ def _empty(learner: Learner, capacity: int) -> buffers.Ring:
     """A ring of transitions as `learner` keeps them."""
     observation = observations.nothing(learner.spec.observation_space)
     action, nothing = distributions.zero_action(learner.spec.action_space), jnp.zeros((), jnp.float32)
-    return buffers.ring(Transition(observation, action, nothing, nothing, observation), capacity)
+    allowed = distributions.kept_masks(learner.spec, None, ())
+    return buffers.ring(Transition(observation, action, nothing, nothing, observation, allowed), capacity)
 
 
 def update(learner: Learner, state: ReplayState, trials: Trial, key: Key) -> tuple[ReplayState, Metrics]:
@@ -141,6 +142,7 @@ def _read(learner: Learner, rollout: Rollout, reward: Array) -> Transition:
     """The transitions of a rollout, whatever its leading axes, in one row [M]."""
     action = learner.learner_action(rollout.decision.action)
     kept = transitions(learner.spec.observation_space, rollout, action, reward)
+    kept = kept._replace(next_allowed=distributions.kept_masks(learner.spec, rollout.next_allowed, reward.shape))
     return jax.tree.map(lambda x: x.reshape(-1, *x.shape[reward.ndim :]), kept)
 
 

@@ -48,6 +48,7 @@ class Spec(NamedTuple):
     `horizon` is the number of steps after which an episode is truncated; `episodes` the number of episodes in a
     trial of the published protocol (RL²'s n: 10 pulls of a bandit are 10 episodes of one step). `training_tasks` is the
     size of a benchmark's finite training set; None where tasks are drawn afresh, and in an environment's own spec.
+    `masked`: timesteps say which discrete actions can be chosen; never so in an environment's own spec.
     """
 
     observation_space: gymnasium.Space
@@ -55,6 +56,7 @@ class Spec(NamedTuple):
     horizon: int
     episodes: int = 1
     training_tasks: int | None = None
+    masked: bool = False
 
 
 class Timestep(NamedTuple):
@@ -65,6 +67,7 @@ class Timestep(NamedTuple):
     action: Array
     reward: Array  # float32 []
     first: Array  # bool []
+    allowed: Array | None = None  # bool [n]: which discrete actions can be chosen; None: every one
 
 
 class Decision(NamedTuple):
@@ -111,7 +114,8 @@ class Rollout(NamedTuple):
 
     `next_observation` is the true successor, before any reset; `shaped` is `reward` unless the environment has another
     one for training. `last` [B] is what the agent would perceive next, and `memory` [B] what it remembered when the
-    rollout began: enough to unroll it again.
+    rollout began: enough to unroll it again. `next_allowed` [B, T, n] are the discrete actions that the true successor
+    allows; None: every one.
     """
 
     timestep: Timestep
@@ -124,6 +128,7 @@ class Rollout(NamedTuple):
     shaped: Array
     last: Timestep
     memory: Memory
+    next_allowed: Array | None = None
 
 
 class Trial(NamedTuple):
@@ -215,6 +220,15 @@ class Environment(Protocol):
 
 
 @runtime_checkable
+class Restricts(Protocol):
+    """An environment in which not every discrete action can always be chosen."""
+
+    def allowed(self, task: Task, state: EnvState) -> Array:
+        """Which of the n actions can be chosen in `state`: bool [n]. None of them counts as all."""
+        ...
+
+
+@runtime_checkable
 class Streams(Protocol):
     """An environment over the whole batch [N, B] of streams at once (tasks have the axis [N] only).
 
@@ -290,7 +304,8 @@ class Benchmark(NamedTuple):
 
     @property
     def spec(self) -> Spec:
-        return self.environment.spec._replace(training_tasks=self.train.size)
+        masked = isinstance(self.environment, Restricts)
+        return self.environment.spec._replace(training_tasks=self.train.size, masked=masked)
 
     def split(self, name: str) -> Tasks:
         """The split called `name`: train, validation, test, or one of `named`."""

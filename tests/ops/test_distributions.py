@@ -19,6 +19,7 @@ from adaptax.types import UserError
 LOGITS = np.array([[0.3, -1.2, 2.0, 0.0], [5.0, 5.0, -3.0, 1.0]], np.float32)
 OTHERS = np.array([[1.0, 0.0, -1.0, 0.5], [0.0, 2.0, 2.0, -2.0]], np.float32)
 DISCRETE = gymnasium.spaces.Discrete(4)
+KEYS = list(jax.random.split(jax.random.key(4), 40))
 BOX = gymnasium.spaces.Box(-1.0, 1.0, (3,), np.float32)
 
 
@@ -101,6 +102,71 @@ def test_impossible_actions_are_never_sampled() -> None:
     actions = np.asarray(Categorical(jnp.broadcast_to(logits, (5000, 5))).sample(jax.random.key(0)))
     assert set(actions.tolist()) == {1, 3}
     assert abs(np.mean(actions == 1) - 0.5) < 4 * 0.5 / 5000**0.5
+
+
+# --- some actions forbidden ---
+
+ALLOWED = np.array([[True, False, True, False], [False, True, True, False]])
+
+
+def masked(logits: jax.Array, allowed: np.ndarray = ALLOWED) -> Categorical:
+    policy = distributions.action_distribution(DISCRETE, logits, jnp.zeros(0), jnp.asarray(allowed))
+    assert isinstance(policy, Categorical)
+    return policy
+
+
+def test_allowed_actions_share_the_probability() -> None:
+    policy = masked(jnp.asarray(LOGITS))
+    weights = np.where(ALLOWED, np.exp(LOGITS), 0.0)
+    due = weights / weights.sum(axis=-1, keepdims=True)
+    found = np.stack([np.exp(policy.log_probability(jnp.full((2,), a))) for a in range(4)], axis=-1)
+    np.testing.assert_allclose(found, due, rtol=1e-5)
+    assert (found[~ALLOWED] == 0).all()
+    np.testing.assert_array_equal(policy.mode(), [2, 1])
+    # By hand: two alternatives with probabilities p and 1 − p, p = 1 / (1 + e^gap).
+    p = 1 / (1 + np.exp([1.7, -8.0]))
+    np.testing.assert_allclose(policy.entropy(), -p * np.log(p) - (1 - p) * np.log(1 - p), rtol=1e-5)
+    others = masked(jnp.asarray(OTHERS))
+    q = 1 / (1 + np.exp([-2.0, 0.0]))
+    np.testing.assert_allclose(
+        policy.divergence(others), p * np.log(p / q) + (1 - p) * np.log((1 - p) / (1 - q)), rtol=1e-4
+    )
+
+
+def test_forbidden_actions_are_never_sampled() -> None:
+    """Among many, too, where rounded sums need not grow with the number of their terms."""
+    for row in range(2):
+        policy = masked(jnp.broadcast_to(jnp.asarray(LOGITS[row]), (2000, 4)), ALLOWED[row])
+        assert ALLOWED[row][np.asarray(policy.sample(jax.random.key(row)))].all()
+    logits, allowed = jax.random.normal(jax.random.key(2), (2000, 100)), np.arange(100) % 7 == 3
+    actions = Categorical(distributions.only_allowed(logits, jnp.asarray(allowed))).sample(jax.random.key(3))
+    assert allowed[np.asarray(actions)].all() and len(set(np.asarray(actions).tolist())) == allowed.sum()
+
+
+def test_no_slope_reaches_forbidden_logits() -> None:
+    actions = jnp.array([0, 2])
+
+    def all_of_it(logits: jax.Array) -> jax.Array:
+        policy, other = masked(logits), masked(jnp.asarray(OTHERS))
+        return jnp.sum(policy.log_probability(actions) + policy.entropy() + policy.divergence(other))
+
+    slope = np.asarray(jax.grad(all_of_it)(jnp.asarray(LOGITS)))
+    assert np.isfinite(slope).all() and (slope[~ALLOWED] == 0).all() and (slope[ALLOWED] != 0).all()
+    curved = masked(jnp.asarray(LOGITS)).curvature(Categorical(jnp.asarray(OTHERS)))
+    assert np.isfinite(curved.logits).all() and (np.asarray(curved.logits)[~ALLOWED] == 0).all()
+
+
+def test_where_nothing_is_allowed_everything_is() -> None:
+    policy = masked(jnp.asarray(LOGITS), np.zeros((2, 4), bool))
+    np.testing.assert_array_equal(policy.logits, LOGITS)
+    assert len(set(np.asarray(distributions.uniform_action(4, k, jnp.zeros(4, bool))).item() for k in KEYS)) == 4
+
+
+def test_any_allowed_action_is_as_likely_as_another() -> None:
+    draw = jax.vmap(lambda key: distributions.uniform_action(4, key, jnp.asarray(ALLOWED[0])))
+    actions = np.asarray(draw(jax.random.split(jax.random.key(0), 2000)))
+    assert set(actions.tolist()) == {0, 2}
+    assert abs(np.mean(actions == 0) - 0.5) < 4 * 0.5 / 2000**0.5
 
 
 def test_gaussian_samples_are_normal() -> None:

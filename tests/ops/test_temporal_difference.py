@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from adaptax.ops.epsilon_greedy import epsilon_greedy
 from adaptax.ops.temporal_difference import dueling, q_learning_target, smoothed_action, soft_target, temperature_loss
 
 REWARD, TERMINATED = jnp.array([1.0, -2.0, 0.5]), jnp.array([False, True, False])
@@ -31,6 +32,30 @@ def test_q_learning_targets(double: bool, expected: list[float]) -> None:
 
     for slope in jax.grad(total, argnums=(0, 1))(online, target):
         np.testing.assert_array_equal(slope, 0)
+
+
+@pytest.mark.parametrize(
+    ("double", "expected"),
+    [
+        (False, [1 + 0.9 * 2, -2, 0.5 + 0.9 * 1]),  # the target network's best of the first row is forbidden
+        (True, [1 + 0.9 * -1, -2, 0.5 + 0.9 * 1]),  # and so is the online network's, whose second best counts
+    ],
+)
+def test_q_learning_targets_of_allowed_successors(double: bool, expected: list[float]) -> None:
+    online = jnp.array([[5.0, 9.0, 1.0], [1.0, 2.0, 3.0], [0.0, 4.0, 0.0]])
+    target = jnp.array([[-1.0, 3.0, 2.0], [9.0, 9.0, 9.0], [0.0, 1.0, -1.0]])
+    allowed = jnp.array([[True, False, True], [False, True, False], [False, False, False]])  # none in the last: all
+    found = q_learning_target(REWARD, TERMINATED, 0.9, online, target, double, allowed)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_greedy_and_random_actions_are_allowed_ones() -> None:
+    values, allowed = jnp.array([0.1, 0.9, 0.3, 0.2]), jnp.array([True, False, True, True])
+    assert epsilon_greedy(values, jnp.float32(1.0), None, allowed) == 2
+    draw = jax.vmap(lambda key: epsilon_greedy(values, jnp.float32(0.6), key, allowed))
+    found = np.bincount(draw(jax.random.split(jax.random.key(0), 6000)), minlength=4) / 6000
+    np.testing.assert_allclose(found, [0.2, 0.0, 0.6, 0.2], atol=4 * 0.5 / 6000**0.5)
+    assert found[1] == 0
 
 
 def test_soft_targets() -> None:

@@ -71,6 +71,7 @@ class Demonstration(NamedTuple):
     observation: Any  # as it is kept
     action: Array
     weight: Array  # float32 []
+    allowed: None = None
 
 
 @dataclass(frozen=True)
@@ -134,6 +135,8 @@ class GMPS:
                 "GMPS trains an expert for every training task, so it needs a benchmark with a finite training set, "
                 "such as sparse-navigation or corner, and that benchmark's spec"
             )
+        if self.spec.masked:
+            raise UserError("GMPS keeps states alone, and here some of them forbid actions: train another algorithm")
         check_range("capacity", self.capacity, self.streams * self.plan.steps)
 
     @property

@@ -136,7 +136,7 @@ class MultitaskDQN:
         self, params: DQNParams, adapted: Adapted, memory: Memory, timestep: Timestep, key: Key
     ) -> tuple[Decision, Memory]:
         values = self.values(adapted.params.online, self._perception.keep(timestep.observation))
-        return Decision(epsilon_greedy(values, adapted.params.epsilon, key)), memory
+        return Decision(epsilon_greedy(values, adapted.params.epsilon, key, timestep.allowed)), memory
 
     def adapt(self, params: DQNParams, adapted: Adapted, rollout: Rollout, key: Key) -> Adapted:
         adapted = replay.adapt(self, adapted, rollout, key)
@@ -183,7 +183,8 @@ class MultitaskDQN:
     def loss(self, online: Params, target: Params, batch: Transition) -> tuple[Array, Metrics]:
         """The mean Huber loss on transitions [B]; the target is constant."""
         ours, theirs = (self.values(params, batch.next_observation) for params in (online, target))
-        goal = q_learning_target(batch.reward, batch.terminated, self.discount, ours, theirs, self.double)
+        told = batch.reward, batch.terminated, self.discount
+        goal = q_learning_target(*told, ours, theirs, self.double, batch.next_allowed)
         values = self.values(online, batch.observation)
         taken = jnp.take_along_axis(values, batch.action[..., None], axis=-1)[..., 0]
         return jnp.mean(optax.huber_loss(taken, goal)), {"value": jnp.mean(taken)}

@@ -64,6 +64,7 @@ class Batch(NamedTuple):
     advantage: Array
     target: Array
     weight: Array  # 0 after the trial's last episode, else 1
+    allowed: Array | None
     memory: TrialMemory
 
 
@@ -148,20 +149,22 @@ class RL2:
         self, params: RL2Params, adapted: Adapted, memory: TrialMemory, timestep: Timestep, key: Key
     ) -> tuple[Decision, TrialMemory]:
         hidden, memory = self._encoder.step(params.recurrence, memory, timestep)
-        policy, value = self._heads(params, hidden, self._encoder.keep(timestep.observation))
+        policy, value = self._heads(params, hidden, self._encoder.keep(timestep.observation), timestep.allowed)
         action = policy.sample(key)
         return Decision(action, Extras(policy.log_probability(action), value)), memory
 
     def adapt(self, params: RL2Params, adapted: Adapted, rollout: Rollout, key: Key) -> Adapted:
         return adapted
 
-    def _heads(self, params: RL2Params, hidden: Array, observation: Kept) -> tuple[distributions.Distribution, Array]:
+    def _heads(
+        self, params: RL2Params, hidden: Array, observation: Kept, allowed: Array | None
+    ) -> tuple[distributions.Distribution, Array]:
         if params.layer:
             seen = self._encoder.features(params.recurrence, observation)
             both = jnp.concatenate([hidden, seen], axis=-1)
             hidden = jax.nn.relu(both @ params.layer.weight + params.layer.bias)
         outputs = hidden @ params.heads + params.bias
-        policy = distributions.action_distribution(self.spec.action_space, outputs[..., :-1], params.log_std)
+        policy = distributions.action_distribution(self.spec.action_space, outputs[..., :-1], params.log_std, allowed)
         return policy, outputs[..., -1] * returns.longest(self.discount, self.plan.steps)
 
     # --- how meta-parameters learn from many tasks ---
@@ -230,11 +233,12 @@ class RL2:
             returns.standardize(advantage, weight=weight),
             advantage + value,
             weight,
+            timesteps.allowed,
             memory,
         )
 
     def loss(self, params: RL2Params, batch: Batch, entropy_weight: Array) -> tuple[Array, Metrics]:
         """PPO's loss over some trials, and its terms."""
         hidden = self._encoder.unroll(params.recurrence, batch.memory, batch.inputs)
-        policy, value = self._heads(params, hidden, batch.observation)
+        policy, value = self._heads(params, hidden, batch.observation, batch.allowed)
         return policy_losses.proximal_loss(policy, value, batch, self.clip, self.value_weight, entropy_weight)

@@ -175,7 +175,7 @@ class RL2DQN:
     ) -> tuple[Decision, TrialMemory]:
         hidden, memory = self._encoder.step(params.values.recurrence, memory, timestep)
         values = self._values(params.values, hidden, self._encoder.keep(timestep.observation))
-        return Decision(epsilon_greedy(values, adapted, key)), memory
+        return Decision(epsilon_greedy(values, adapted, key, timestep.allowed)), memory
 
     def adapt(self, params: RL2DQNParams, adapted: Array, rollout: Rollout, key: Key) -> Adapted:
         return adapted
@@ -249,4 +249,5 @@ class RL2DQN:
         # The trial ends with its last episode and is worth nothing after; inside it, nothing ends.
         over = ~returns.of_the_next_step(returns.within_episodes(trials.first, self._episodes))
         online, lagging = returns.of_the_next_step(online), returns.of_the_next_step(lagging)
-        return q_learning_target(reward, over, self.discount, online, lagging, self.double)
+        allowed = None if trials.allowed is None else returns.of_the_next_step(trials.allowed)
+        return q_learning_target(reward, over, self.discount, online, lagging, self.double, allowed)

@@ -78,6 +78,7 @@ class Batch(NamedTuple):
     advantage: Array
     target: Array
     weight: Array  # 0 after the trial's last episode, else 1
+    allowed: Array | None
     memory: tuple[()] = ()
 
 
@@ -205,7 +206,8 @@ class VariBAD:
         self, params: VariBADParams, adapted: Adapted, memory: BeliefMemory, timestep: Timestep, key: Key
     ) -> tuple[Decision, BeliefMemory]:
         belief, memory = self.belief_model.follow(params.model, memory, timestep)
-        policy, value = self._heads.decide(params.heads, self._inputs(params, self._read(timestep, belief)))
+        read = self._inputs(params, self._read(timestep, belief))
+        policy, value = self._heads.decide(params.heads, read, timestep.allowed)
         action = policy.sample(key)
         return Decision(action, Extras(policy.log_probability(action), value, belief)), memory
 
@@ -310,12 +312,13 @@ class VariBAD:
             returns.standardize(advantage, weight=weight),
             advantage + value,
             weight,
+            timestep.allowed,
         )
         return jax.tree.map(lambda x: x.reshape(1, -1, *x.shape[2:]), batch)
 
     def loss(self, heads: ActorCriticParams, batch: Batch, entropy_weight: Array) -> tuple[Array, Metrics]:
         """PPO's loss over some decisions, and its terms."""
-        policy, value = self._heads.decide(heads, batch.inputs)
+        policy, value = self._heads.decide(heads, batch.inputs, batch.allowed)
         return policy_losses.proximal_loss(policy, value, batch, self.clip, self.value_weight, entropy_weight)
 
     def _improve_model(self, state: VariBADState, ring: buffers.Ring, key: Key) -> tuple[BeliefParams, Any, Metrics]:

@@ -42,9 +42,11 @@ class ActorCritic(NamedTuple):
         log_std = distributions.initial_log_std(self.spec.action_space)
         return ActorCriticParams(policy.init(policy_key), value.init(value_key), log_std)
 
-    def decide(self, params: ActorCriticParams, inputs: Any) -> tuple[distributions.Distribution, Array]:
-        """The policy and the value [...] at gathered inputs [...]."""
+    def decide(
+        self, params: ActorCriticParams, inputs: Any, allowed: Array | None
+    ) -> tuple[distributions.Distribution, Array]:
+        """The policy, over the actions `allowed` [..., A] (None: all), and the value [...] at gathered inputs [...]."""
         policy, value = self._networks
         outputs, _ = policy.apply(params.policy, (), inputs)
-        distribution = distributions.action_distribution(self.spec.action_space, outputs, params.log_std)
+        distribution = distributions.action_distribution(self.spec.action_space, outputs, params.log_std, allowed)
         return distribution, value.apply(params.value, (), inputs)[0][..., 0]

@@ -37,6 +37,7 @@ class Batch(NamedTuple):
     action: Array
     extras: Any  # `Extras`, or an algorithm's own that hold these and more
     advantage: Array
+    allowed: Array | None = None
 
 
 class Seen(Protocol):
@@ -44,6 +45,10 @@ class Seen(Protocol):
 
     @property
     def observation(self) -> Kept: ...
+    @property
+    def allowed(self) -> Array | None:
+        """bool [..., A]: which discrete actions can be chosen; None: every one."""
+        ...
 
 
 class Policy(NamedTuple):
@@ -80,7 +85,7 @@ class Policy(NamedTuple):
 
     def decide(self, params: PolicyParams, timestep: Timestep, key: Key | None) -> Decision:
         """An action drawn from π(· | s), and what it was drawn from; without a key the most likely one."""
-        policy = self.distribution(params, self.observe(timestep.observation))
+        policy = self.distribution(params, self.observe(timestep.observation), timestep.allowed)
         action = policy.sample(key)
         return Decision(action, Extras(policy.log_probability(action), policy))
 
@@ -89,11 +94,12 @@ class Policy(NamedTuple):
         is fitted on it."""
         observation = self.observe(rollout.timestep.observation)
         advantage = baseline.advantages(rollout, observation, discount, trace)
-        return Batch(observation, rollout.decision.action, rollout.decision.extras, advantage)
+        decision, allowed = rollout.decision, rollout.timestep.allowed
+        return Batch(observation, decision.action, decision.extras, advantage, allowed)
 
     def at(self, params: PolicyParams, seen: Seen) -> Distribution:
         """π(· | s) at every step of a batch, whatever its leading axes."""
-        return self.distribution(params, seen.observation)
+        return self.distribution(params, seen.observation, seen.allowed)
 
     def observe(self, observation: Observation) -> Kept:
         """Observations [...] as they are kept until they are read."""
@@ -103,15 +109,15 @@ class Policy(NamedTuple):
         """What is read of them [..., O]."""
         return self.perception.features(params.perception, kept)
 
-    def distribution(self, params: PolicyParams, observation: Kept) -> Distribution:
-        """π(· | s) for observations [...] as they are kept."""
+    def distribution(self, params: PolicyParams, observation: Kept, allowed: Array | None = None) -> Distribution:
+        """π(· | s) for observations [...] as they are kept, over the actions `allowed` [..., A] (None: all)."""
         observation = self.features(params, observation)
         if self.context:
             context = jnp.broadcast_to(params.context, (*observation.shape[:-1], self.context))
             observation = jnp.concatenate([observation, context], axis=-1)
         outputs, _ = self._network.apply(params.network, (), observation)
         log_std = jnp.maximum(params.log_std, math.log(self.minimum_std))
-        return distributions.action_distribution(self.spec.action_space, outputs, log_std)
+        return distributions.action_distribution(self.spec.action_space, outputs, log_std, allowed)
 
 
 # What an inner step moves. The outer step moves all, but for a context that adapts.

@@ -27,6 +27,7 @@ class PastTrial(NamedTuple):
     action: Array
     reward: Array
     first: Array  # bool
+    allowed: Array | None = None  # bool [T, A]; None: every action
 
 
 class TrialEncoder(NamedTuple):
@@ -99,12 +100,15 @@ class TrialEncoder(NamedTuple):
         observation = observations.zeros(self.spec.observation_space, (self.steps,))
         action = distributions.zero_action(self.spec.action_space)
         nothing = jnp.zeros((self.steps,), jnp.float32)
-        return PastTrial(observation, jnp.zeros((self.steps, *action.shape), action.dtype), nothing, nothing > 0)
+        allowed = distributions.kept_masks(self.spec, None, (self.steps,))
+        done = jnp.zeros((self.steps, *action.shape), action.dtype)
+        return PastTrial(observation, done, nothing, nothing > 0, allowed)
 
     def past(self, rollouts: Rollout) -> PastTrial:
         """The trials that `rollouts` [N, B, T, ...] hold, side by side: [N·B, T, ...]."""
         told = rollouts.timestep
-        kept = PastTrial(told.observation, rollouts.decision.action, rollouts.reward, told.first)
+        allowed = distributions.kept_masks(self.spec, told.allowed, rollouts.reward.shape)
+        kept = PastTrial(told.observation, rollouts.decision.action, rollouts.reward, told.first, allowed)
         return jax.tree.map(lambda x, like: x.reshape(-1, *x.shape[2:]).astype(like.dtype), kept, self.empty())
 
     def timesteps(self, past: PastTrial) -> Timestep:
@@ -114,7 +118,7 @@ class TrialEncoder(NamedTuple):
         def before(x: Array) -> Array:
             return jnp.concatenate([jnp.zeros_like(x[:1]), x[:-1]])
 
-        return Timestep(past.observation, before(past.action), before(past.reward), past.first)
+        return Timestep(past.observation, before(past.action), before(past.reward), past.first, past.allowed)
 
     def encode(self, params: Params, past: PastTrial) -> Array:
         """h [T, S, hidden] of the trials `past` [T, S, ...], time first, each from its start."""

@@ -10,7 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..types import Array, Key, UserError
+from ..types import Array, Key, Spec, UserError
+
+FORBIDDEN = -1e9  # in place of the logit, or of the value, of an action that cannot be chosen
 
 
 class Categorical(NamedTuple):
@@ -22,9 +24,13 @@ class Categorical(NamedTuple):
         if key is None:
             return self.mode()
         # Inverse CDF: one uniform number an action instead of one Gumbel number an alternative.
-        weights = jnp.cumsum(jax.nn.softmax(self.logits), axis=-1)
-        level = jax.random.uniform(key, weights.shape[:-1] + (1,), weights.dtype) * weights[..., -1:]
-        return jnp.sum(weights[..., :-1] <= level, axis=-1, dtype=jnp.int32)
+        chances = jax.nn.softmax(self.logits)
+        edges = jnp.cumsum(chances, axis=-1)
+        level = jax.random.uniform(key, edges.shape[:-1] + (1,), edges.dtype) * edges[..., -1:]
+        # The last one whose edge is reached and that has a chance: however sums are rounded, none without.
+        reached = (edges[..., :-1] <= level) & (chances[..., 1:] > 0)
+        numbers = jnp.arange(1, edges.shape[-1], dtype=jnp.int32)
+        return jnp.max(jnp.where(reached, numbers, 0), axis=-1, initial=0)
 
     def mode(self) -> Array:
         return jnp.argmax(self.logits, axis=-1).astype(jnp.int32)
@@ -102,11 +108,55 @@ def initial_log_std(space: gymnasium.Space, value: float = 0.0) -> Array:
     return jnp.full((size,), value, jnp.float32)
 
 
-def action_distribution(space: gymnasium.Space, outputs: Array, log_std: Array) -> Distribution:
-    """The distribution that network `outputs` [..., A or D] and `log_std` [D] stand for."""
+def action_distribution(
+    space: gymnasium.Space, outputs: Array, log_std: Array, allowed: Array | None = None
+) -> Distribution:
+    """The distribution that network `outputs` [..., A or D] and `log_std` [D] stand for, over the actions `allowed`
+    [..., A] (None: all)."""
     if isinstance(space, gymnasium.spaces.Discrete):
-        return Categorical(outputs)
+        return Categorical(only_allowed(outputs, allowed))
     return DiagonalGaussian(outputs, jnp.broadcast_to(log_std, outputs.shape))
+
+
+def only_allowed(values: Array, allowed: Array | None) -> Array:
+    """`values` [..., A] of actions, logits or Q-values, and one far below all others in place of that of an action
+    that is not `allowed` [..., A], to which no gradient goes. None: all are. Where none is, all are.
+
+    As a logit it is finite, so that 0 · log 0 is 0 in entropies and divergences, and its slope too.
+    """
+    if allowed is None:
+        return values
+    return jnp.where(allowed | ~jnp.any(allowed, axis=-1, keepdims=True), values, FORBIDDEN)
+
+
+def uniform_action(count: int, key: Key, allowed: Array | None = None) -> Array:
+    """One of `count` discrete actions, int32 [], each that is `allowed` [count] as likely as any other (None: all)."""
+    if allowed is None:
+        return jax.random.randint(key, (), 0, count, jnp.int32)
+    return Categorical(only_allowed(jnp.zeros((count,), jnp.float32), allowed)).sample(key)
+
+
+def checked_masks(space: gymnasium.Space, allowed: Array) -> Array:
+    """`allowed` [N, B, n], if an environment with this action space may say so. Else it raises a `UserError`."""
+    if not isinstance(space, gymnasium.spaces.Discrete):
+        raise UserError(f"the environment's allowed is for Discrete actions, and its action space is {space}")
+    if allowed.dtype != bool or allowed.shape[2:] != (space.n,):
+        found = f"{allowed.dtype} {list(allowed.shape[2:])}"
+        raise UserError(f"the environment's allowed returns {found}, and its {space.n} actions need bool [{space.n}]")
+    return allowed
+
+
+def kept_masks(spec: Spec, allowed: Array | None, leading: tuple[int, ...]) -> Array | None:
+    """The masks [*leading, A] as a learner for `spec` keeps them: none unless `spec.masked`, and then, where none was
+    given, those that allow all. Raises a `UserError` for masks of which `spec` does not know."""
+    if spec.masked:
+        return jnp.ones((*leading, outputs_needed(spec.action_space)), bool) if allowed is None else allowed
+    if allowed is not None:
+        raise UserError(
+            "the environment says which actions are allowed, and the algorithm's spec does not: make it for the "
+            "benchmark, or for the benchmark's spec, and not for that of its environment"
+        )
+    return None
 
 
 def flat_size(space: gymnasium.Space) -> int:

@@ -4,15 +4,16 @@ import jax
 import jax.numpy as jnp
 
 from ..types import Array, Key
+from .distributions import only_allowed, uniform_action
 
 
-def epsilon_greedy(values: Array, epsilon: Array, key: Key | None) -> Array:
-    """An action, int32 [], by its values [A]; without a key the best one."""
-    best = jnp.argmax(values, axis=-1).astype(jnp.int32)
+def epsilon_greedy(values: Array, epsilon: Array, key: Key | None, allowed: Array | None = None) -> Array:
+    """An action, int32 [], by its values [A], one of those `allowed` [A] (None: all); without a key the best one."""
+    best = jnp.argmax(only_allowed(values, allowed), axis=-1).astype(jnp.int32)
     if key is None:
         return best
     chance_key, action_key = jax.random.split(key)
-    other = jax.random.randint(action_key, (), 0, values.shape[-1], jnp.int32)
+    other = uniform_action(values.shape[-1], action_key, allowed)
     return jnp.where(jax.random.uniform(chance_key) < epsilon, other, best)
 
 

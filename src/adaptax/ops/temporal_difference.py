@@ -7,17 +7,25 @@ import jax
 import jax.numpy as jnp
 
 from ..types import Array, Key
+from .distributions import only_allowed
 
 
 def q_learning_target(
-    reward: Array, terminated: Array, discount: float, online_next: Array, target_next: Array, double: bool
+    reward: Array,
+    terminated: Array,
+    discount: float,
+    online_next: Array,
+    target_next: Array,
+    double: bool,
+    next_allowed: Array | None = None,
 ) -> Array:
     """y = r + γ (1 − d) Q'(s', a') with a' the best action at s' (Mnih et al. 2015): [...].
 
     `target_next` [..., A] are the target network's Q-values at s', of which the largest counts; with `double` the one
     of the action that is best by `online_next` [..., A] (van Hasselt et al. 2016). reward, terminated: [...].
+    `next_allowed` [..., A] are the actions that can be chosen at s'; None: all.
     """
-    best = jnp.argmax(online_next if double else target_next, axis=-1)
+    best = jnp.argmax(only_allowed(online_next if double else target_next, next_allowed), axis=-1)
     following = jnp.take_along_axis(target_next, best[..., None], axis=-1)[..., 0]
     return jax.lax.stop_gradient(reward + discount * jnp.where(terminated, 0.0, following))
 

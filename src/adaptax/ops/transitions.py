@@ -17,6 +17,7 @@ class Transition(NamedTuple):
     reward: Array
     terminated: Array  # float32: 1 where no value follows; a time limit leaves it 0
     next_observation: Kept
+    next_allowed: Array | None = None  # bool [..., A]: which discrete actions s' allows; None: every one
 
 
 def transitions(space: gymnasium.Space, rollout: Rollout, action: Array, reward: Array) -> Transition:

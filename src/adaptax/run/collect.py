@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from ..offers import is_informed
-from ..ops.distributions import zero_action
+from ..ops.distributions import checked_masks, zero_action
 from ..ops.tasks import map_tasks
 from ..types import (
     Adapted,
@@ -25,6 +25,7 @@ from ..types import (
     Outcome,
     Params,
     Plan,
+    Restricts,
     Rollout,
     Spec,
     Streams,
@@ -109,12 +110,9 @@ def begin_lives(
     shape = (plan.tasks, plan.streams)
     state, observation = streams.first_streams(task, jax.random.split(keys.reset, shape))
     action = zero_action(streams.spec.action_space)
-    timestep = Timestep(
-        observation,
-        jnp.broadcast_to(action, shape + action.shape),
-        jnp.zeros(shape, jnp.float32),
-        jnp.ones(shape, bool),
-    )
+    action = jnp.broadcast_to(action, shape + action.shape)
+    told = jnp.zeros(shape, jnp.float32), jnp.ones(shape, bool)
+    timestep = Timestep(observation, action, *told, _allowed(streams, task, state))
     stream = Stream(state, timestep, memory, jnp.zeros(shape, jnp.int32))
     return Life(task, birth, birth_key, adapted, stream, jnp.zeros((plan.tasks,), jnp.int32))
 
@@ -163,7 +161,8 @@ def renew_lives(
     told = before.timestep
     nothing = jax.tree.map(jnp.zeros_like, (told.action, told.reward))
     action, reward = select(ended, nothing, (told.action, told.reward))
-    timestep = Timestep(observation, action, reward, told.first | ended[:, None])
+    allowed = _allowed(streams, task, state)
+    timestep = Timestep(observation, action, reward, told.first | ended[:, None], allowed)
     elapsed = jnp.where(ended[:, None], 0, before.elapsed)
     stream = Stream(state, timestep, select(ended, memory, before.memory), elapsed)
     return Life(task, birth, birth_key, adapted, stream, jnp.where(ended, 0, lives.age))
@@ -250,6 +249,7 @@ def collect_round(
         act_keys, step_keys, reset_keys = keys
         decision, memory = act(params, adapted, stream.memory, stream.timestep, act_keys)
         state, outcome = streams.step_streams(tasks, stream.state, decision.action, step_keys)
+        next_allowed = _allowed(streams, tasks, state)
         elapsed = stream.elapsed + 1
         terminated = jnp.broadcast_to(jnp.asarray(outcome.terminated, bool), shape)
         timeout = jnp.logical_or(outcome.truncated, elapsed >= streams.spec.horizon)
@@ -259,18 +259,18 @@ def collect_round(
         reward = jnp.asarray(outcome.reward, jnp.float32)
         following = Stream(
             state,
-            Timestep(observation, decision.action, reward, ended),
+            Timestep(observation, decision.action, reward, ended, _allowed(streams, tasks, state)),
             memory,
             jnp.where(ended, 0, elapsed),
         )
         success = jnp.broadcast_to(jnp.asarray(outcome.success, bool), shape)
         shaped = None if outcome.shaped is None else jnp.asarray(outcome.shaped, jnp.float32)
         seen = (stream.timestep, decision, reward, terminated, truncated, success, outcome.observation, shaped)
-        return following, seen
+        return following, (seen, next_allowed)
 
     after, seen = scan_hoisted(step, stream, (keys.act, keys.step, keys.reset))
-    steps = jax.tree.map(lambda x: jnp.moveaxis(x, 0, 2), seen)  # [T, N, B, ...] -> [N, B, T, ...]
-    rollout = Rollout(*steps, last=after.timestep, memory=stream.memory)
+    steps, next_allowed = jax.tree.map(lambda x: jnp.moveaxis(x, 0, 2), seen)  # [T, N, B, ...] -> [N, B, T, ...]
+    rollout = Rollout(*steps, last=after.timestep, memory=stream.memory, next_allowed=next_allowed)
     return after, rollout if rollout.shaped is not None else rollout._replace(shaped=rollout.reward)
 
 
@@ -278,7 +278,8 @@ def _restart(streams: Streams, tasks: Task, stream: Stream, keys: Key) -> Stream
     """New episodes in the streams [N, B] where none has just begun; memory, last action and last reward go on."""
     under_way = stream.elapsed > 0
     state, observation = streams.reset_streams(tasks, stream.state, stream.timestep.observation, under_way, keys)
-    timestep = stream.timestep._replace(observation=observation, first=stream.timestep.first | under_way)
+    first, allowed = stream.timestep.first | under_way, _allowed(streams, tasks, state)
+    timestep = stream.timestep._replace(observation=observation, first=first, allowed=allowed)
     return Stream(state, timestep, stream.memory, jnp.where(under_way, 0, stream.elapsed))
 
 
@@ -293,6 +294,14 @@ def adapt_each(agent: Agent, params: Params, adapted: Adapted, rollout: Rollout,
 def _task_axis(agent: Agent) -> int | None:
     """An informed strategy is given each task as its params; every other agent shares one params."""
     return 0 if is_informed(agent) else None
+
+
+def _allowed(streams: Streams, tasks: Task, states: EnvState) -> Array | None:
+    """Which actions can be chosen: bool [N, B, n]; None: every one. Streams on the host do not say."""
+    environment = streams.environment if isinstance(streams, Batched) else None
+    if not isinstance(environment, Restricts):
+        return None
+    return checked_masks(streams.spec.action_space, _over_streams(environment.allowed)(tasks, states))
 
 
 def _over_streams(function: Any) -> Any:

@@ -10,13 +10,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from adaptax.ops.distributions import uniform_action
 from adaptax.types import Birth, Decision, Key, Params, Rollout, Spec, Timestep
 
 
 @dataclass(frozen=True)
 class RandomActions:
-    """A uniformly random action at every step, of a finite set or of a box; a standard normal number, clipped, where
-    the box has no bound."""
+    """A uniformly random action at every step, of those allowed of a finite set, or of a box; a standard normal number,
+    clipped, where the box has no bound."""
 
     spec: Spec
     informed: ClassVar[bool] = False
@@ -40,7 +41,7 @@ class RandomActions:
             even = jax.random.uniform(key_bounded, space.shape, jnp.float32, low, high)
             wide = jnp.clip(jax.random.normal(key_open, space.shape, jnp.float32), space.low, space.high)
             return Decision(jnp.where(bounded, even, wide)), ()
-        return Decision(jax.random.randint(key, (), 0, gymnasium.spaces.flatdim(space), jnp.int32)), ()
+        return Decision(uniform_action(gymnasium.spaces.flatdim(space), key, timestep.allowed)), ()
 
     def adapt(self, params: Params, adapted: tuple[()], rollout: Rollout, key: Key) -> tuple[()]:
         return adapted
