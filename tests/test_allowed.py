@@ -15,6 +15,7 @@ from test_contract import SHRUNK
 
 import adaptax
 from adaptax import Benchmark, Outcome, Spec, TaskSet, UserError
+from adaptax.live.agent import LiveAgent
 from adaptax.names import registry
 from adaptax.ops.distributions import FORBIDDEN, Categorical
 from adaptax.run.collect import collect, streams_of
@@ -84,7 +85,7 @@ def make(name: str, on: Benchmark) -> Any:
 
 
 DISCRETE = [name for name, record in RECORDS.items() if record.trained is not None and name != "gmps"]
-QUICK = ("rl2", "maml", "multitask-ppo", "multitask-dqn", "rl2-dqn")
+QUICK = ("rl2", "maml", "varibad", "multitask-ppo", "multitask-dqn", "rl2-dqn")
 EVERY = [pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK)) for name in DISCRETE]
 
 
@@ -176,6 +177,54 @@ def test_without_a_mask_there_is_no_array() -> None:
     )
     rollouts = trials.rollouts
     assert rollouts.timestep.allowed is rollouts.last.allowed is rollouts.next_allowed is None
+
+
+# --- one real environment ---
+
+
+def live(name: str, environment: Any) -> LiveAgent:
+    on = benchmark(environment)
+    agent = make(name, on)
+    return LiveAgent(agent, agent.init(jax.random.key(0)).params, on.spec, Protocol(1, 1, 1, 2, seed=3))
+
+
+@pytest.mark.parametrize("name", ["rl2", "multitask-dqn"])
+def test_a_live_agent_is_told_what_is_allowed(name: str) -> None:
+    agent, rng = live(name, Masked()), np.random.default_rng(0)
+    masks = []
+    for step in range(6):
+        mask = np.zeros(ACTIONS, bool)
+        mask[rng.choice(ACTIONS, 2, replace=False)] = True
+        masks.append(mask)
+        assert mask[agent.act(np.zeros(1, np.float32), mask)]
+        agent.observe(0.0, False, False, np.zeros(1, np.float32))
+        assert step % 3 == 2 or not agent.full
+    rollout = agent._rollout()
+    np.testing.assert_array_equal(rollout.timestep.allowed[0], masks)
+    due = [*masks[1:3], np.ones(ACTIONS), *masks[4:6], np.ones(ACTIONS)]  # nobody told what follows an end
+    np.testing.assert_array_equal(rollout.next_allowed[0], due)
+    agent.adapt()
+    assert agent.rounds == 1
+    agent.act(np.zeros(1, np.float32))  # all are allowed
+    assert agent._decided[0].allowed.all()
+
+
+def test_predict_is_told_what_is_allowed() -> None:
+    agent = live("rl2", Masked())
+    observations, only = np.zeros((3, 1), np.float32), np.eye(ACTIONS, dtype=bool)[[2, 0, 3]]
+    for certain in (False, True):
+        found, _ = agent.predict(observations, deterministic=certain, allowed=only)
+        np.testing.assert_array_equal(found, [2, 0, 3])
+        assert agent.predict(observations[0], deterministic=certain, allowed=only[2])[0] == 3
+    with pytest.raises(UserError, match=r"allowed has the shape \[4\]; it must be \[3, 4\]"):
+        agent.predict(observations, allowed=only[0])
+    with pytest.raises(UserError, match=r"allowed has the shape \[3\]; it must be \[4\]"):
+        agent.act(observations[0], [True, True, False])
+    with pytest.raises(UserError, match="trained where all were"):
+        live("rl2", Turning()).act(observations[0], only[0])
+
+
+# --- what is refused ---
 
 
 def test_what_is_refused() -> None:

@@ -35,7 +35,7 @@ from ..types import (
 )
 from .frozen import Frozen, FrozenState
 from .programs import act_on_key_data, keys_of_round
-from .seen import Counts, Episode, Standing, apart, ended, nothing_seen, rollout_of, stacked, write
+from .seen import Counts, Episode, Standing, apart, ended, mask_of, nothing_seen, rollout_of, stacked, write
 
 FILE = "file of an adapted agent"
 
@@ -120,8 +120,8 @@ class LiveAgent:
 
     # --- for those who own the loop ---
 
-    def act(self, observation: Any) -> Any:
-        """The action for this observation, within the bounds of the action space."""
+    def act(self, observation: Any, allowed: Any = None) -> Any:
+        """The action for this observation, within the bounds of the action space, or of those `allowed`, bool [n]."""
         counts, plan = self._counts, self._plan
         if self.full:
             raise UserError(f"the round's {plan.streams} × {plan.steps} steps are used up: call adapt, or begin")
@@ -135,7 +135,7 @@ class LiveAgent:
             )
         b, t = counts.stream, counts.step
         observation = perceived(self.spec.observation_space, observation, self._sides.observation)
-        timestep = self._timestep(b, observation)
+        timestep = self._timestep(b, observation, allowed)
         decision, memory = self._act(self._params, self._adapted, self._memories[b], timestep, self._act_keys[t, b])
         decision = jax.tree.map(np.asarray, decision)  # a third of the time that `device_get` takes
         self._decided = timestep, decision, memory
@@ -185,9 +185,10 @@ class LiveAgent:
         deterministic: bool = False,
         *,
         reward: Any = None,
+        allowed: Any = None,
     ) -> tuple[Any, FrozenState]:
         """Act as the agent does now, without adapting: see `live.frozen.Frozen.predict`."""
-        return self._frozen.predict(self._adapted, observation, state, episode_start, deterministic, reward)
+        return self._frozen.predict(self._adapted, observation, state, episode_start, deterministic, reward, allowed)
 
     def as_it_stands(self) -> FrozenState:
         """The state from which `predict` goes on where the first stream's last step left off."""
@@ -251,9 +252,9 @@ class LiveAgent:
             self._decision, _ = jax.eval_shape(self._act, *given)
         self._seen = nothing_seen(self.spec, self._plan, self._decision)
 
-    def _timestep(self, stream: int, observation: Any) -> Timestep:
+    def _timestep(self, stream: int, observation: Any, allowed: Any = None) -> Timestep:
         first: Any = np.bool_(self._counts.elapsed == 0)
-        return Timestep(observation, self._actions[stream], self._rewards[stream], first)
+        return Timestep(observation, self._actions[stream], self._rewards[stream], first, mask_of(self.spec, allowed))
 
     def _observe(self, reward: float, terminated: bool, truncated: bool, next_observation: Any, success: bool) -> str:
         """How the episode ended, as in `Episode.end`; empty while it goes on."""

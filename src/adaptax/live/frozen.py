@@ -14,6 +14,7 @@ import numpy as np
 from ..ops.distributions import zero_action
 from ..spaces import NO_SIDES, Sides, executed, is_one, perceived, zeros
 from ..types import Adapted, Agent, Algorithm, Key, Memory, Params, Spec, Timestep, UserError
+from .seen import masks_of
 
 
 class FrozenState(NamedTuple):
@@ -49,12 +50,14 @@ class Frozen:
         episode_start: Any = None,
         deterministic: bool = False,
         reward: Any = None,
+        allowed: Any = None,
     ) -> tuple[Any, FrozenState]:
         """The action for one observation, or the actions [n, ...] for n of them, and the state to go on from.
 
         Without a state, streams begin: nothing is remembered. `episode_start` [n] says where an episode begins. Other
         than in Stable-Baselines memory goes on there, since it is over episodes that these agents learn; a new task
-        is a new stream. `reward` [n] is that of the step before, which an agent must be told if it reads it.
+        is a new stream. `reward` [n] is that of the step before, which an agent must be told if it reads it. `allowed`
+        bool [n, A]: which of A discrete actions can be chosen; None: all.
         `deterministic`: nothing is left to chance, the action is the most likely one, or that of the highest value.
 
         Raises a `UserError` for a wrong shape, where a reward is needed, and once the memory is used up.
@@ -73,7 +76,7 @@ class Frozen:
                 )
         reward = np.zeros((count,)) if reward is None else reward
         told: Any = [np.asarray(x, t).reshape(-1) for x, t in ((reward, np.float32), (first, bool))]
-        timestep = Timestep(observation, begun.action, *told)
+        timestep = Timestep(observation, begun.action, *told)._replace(allowed=masks_of(self._spec, allowed, (count,)))
         for name, value in (("reward", timestep.reward), ("episode_start", timestep.first)):
             if len(value) != count:
                 raise UserError(f"{name} is of {len(value)} streams, the observation of {count}")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import gymnasium
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..ops.distributions import outputs_needed
 from ..spaces import zeros as empty
-from ..types import Adapted, Decision, Memory, Plan, Rollout, Spec, Timestep
+from ..types import Adapted, Decision, Memory, Plan, Rollout, Spec, Timestep, UserError
 
 
 class Seen(NamedTuple):
@@ -74,9 +76,9 @@ def nothing_seen(spec: Spec, plan: Plan, decision: Decision) -> Seen:
         return empty(spec.observation_space, leading)
 
     decisions = jax.tree.map(lambda x: zeros(x.shape, x.dtype), decision)
-    timestep = Timestep(
-        observations(), zeros(decision.action.shape, decision.action.dtype), zeros((), np.float32), zeros((), bool)
-    )
+    action, allowed = decision.action, mask_of(spec, None)
+    told = zeros(action.shape, action.dtype), zeros((), np.float32), zeros((), bool)
+    timestep = Timestep(observations(), *told, None if allowed is None else zeros(allowed.shape, bool))
     ends = zeros((), bool), zeros((), bool), zeros((), bool)
     return Seen(timestep, decisions, zeros((), np.float32), *ends, observations())
 
@@ -103,6 +105,7 @@ def rollout_of(seen: Seen, action: Any, reward: Any, memory: Memory) -> Rollout:
         return np.where(over.reshape(-1, *(1,) * (first.ndim - 1)), first, after)
 
     observation = jax.tree.map(last, seen.timestep.observation, seen.next_observation)
+    next_allowed = _next_allowed(seen)
     return Rollout(
         seen.timestep,
         seen.decision,
@@ -112,9 +115,43 @@ def rollout_of(seen: Seen, action: Any, reward: Any, memory: Memory) -> Rollout:
         seen.success,
         seen.next_observation,
         shaped=seen.reward,
-        last=Timestep(observation, action, reward, over),
+        last=Timestep(observation, action, reward, over, None if next_allowed is None else next_allowed[:, -1]),
         memory=memory,
+        next_allowed=next_allowed,
     )
+
+
+def _next_allowed(seen: Seen) -> Any:
+    """What could be chosen after each step [B, T, A]. Nobody said so where the episode or the round was over: all."""
+    allowed = seen.timestep.allowed
+    if allowed is None:
+        return None
+    following = np.concatenate([allowed[:, 1:], np.ones_like(allowed[:, :1])], axis=1)
+    return following | (seen.terminated | seen.truncated)[..., None]
+
+
+def mask_of(spec: Spec, allowed: Any) -> Any:
+    """A mask [A] as timesteps of an agent for `spec` hold it: none where it was trained without, and where it was
+    trained with them and none is given, that which allows all. Raises a `UserError` for one that does not fit."""
+    if spec.masked:
+        return masks_of(spec, np.ones(outputs_needed(spec.action_space), bool) if allowed is None else allowed, ())
+    if allowed is not None:
+        raise UserError(
+            "act was told which actions are allowed, but the agent was trained where all were: leave it out"
+        )
+    return None
+
+
+def masks_of(spec: Spec, allowed: Any, leading: tuple[int, ...]) -> Any:
+    """`allowed` as masks [*leading, A], or None. Raises a `UserError` if they do not fit."""
+    if allowed is None:
+        return None
+    wanted, found = (*leading, outputs_needed(spec.action_space)), np.asarray(allowed)
+    if not isinstance(spec.action_space, gymnasium.spaces.Discrete):
+        raise UserError(f"allowed is for Discrete actions; those of this agent are {spec.action_space}")
+    if found.shape != wanted and not (leading == (1,) and found.shape == wanted[1:]):
+        raise UserError(f"allowed has the shape {list(found.shape)}; it must be {list(wanted)}")
+    return found.astype(bool).reshape(wanted)
 
 
 def stacked(streams: list[Memory]) -> Memory:
