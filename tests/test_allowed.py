@@ -13,7 +13,6 @@ import pytest
 from records import RECORDS
 from test_contract import SHRUNK
 
-import adaptax
 from adaptax import Benchmark, Outcome, Spec, TaskSet, UserError
 from adaptax.live.agent import LiveAgent
 from adaptax.names import registry
@@ -84,7 +83,7 @@ def make(name: str, on: Benchmark) -> Any:
     return registry.make_algorithm(name, None, on.spec, wanted)
 
 
-DISCRETE = [name for name, record in RECORDS.items() if record.trained is not None and name != "gmps"]
+DISCRETE = [name for name, record in RECORDS.items() if record.trained is not None]
 QUICK = ("rl2", "maml", "varibad", "multitask-ppo", "multitask-dqn", "rl2-dqn")
 EVERY = [pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK)) for name in DISCRETE]
 
@@ -131,6 +130,22 @@ def test_no_algorithm_ever_takes_what_is_not_allowed(name: str) -> None:
     elif hasattr(extras, "log_probability"):  # at first about as likely as one another
         np.testing.assert_allclose(np.exp(extras.log_probability), 1 / mask.sum(-1), atol=0.1)
         assert (np.asarray(extras.log_probability)[mask.sum(-1) == 1] == 0).all()
+
+
+@pytest.mark.slow
+def test_gmps_imitates_what_is_allowed() -> None:
+    """Its ring keeps the masks of states, so that an expert shows what it may do there."""
+    on = benchmark(Masked())
+    algorithm = make("gmps", on)
+    trials, state, _ = lived(algorithm, on)
+    assert bool(state.params.imitating)
+    state, metrics = jax.jit(algorithm.update)(state, trials, jax.random.key(4))
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves((state.params, metrics)))
+    index = trials.birth.index[0]
+    shown = jax.jit(algorithm.demonstrate)(state.params.experts, state.states, index, jax.random.key(5))
+    turned = (np.arange(ACTIONS) - np.asarray(shown.observation)) % ACTIONS
+    np.testing.assert_array_equal(shown.allowed, (turned == 0) | ((turned == 1) & (np.asarray(index) > 1)))
+    assert np.take_along_axis(np.asarray(shown.allowed), np.asarray(shown.action)[:, None], -1).all()
 
 
 def test_random_play_takes_what_is_allowed() -> None:
@@ -227,10 +242,8 @@ def test_predict_is_told_what_is_allowed() -> None:
 # --- what is refused ---
 
 
-def test_what_is_refused() -> None:
+def test_an_algorithm_that_was_not_made_for_masks_refuses_to_keep_them() -> None:
     on = benchmark(Masked())
-    with pytest.raises(UserError, match="GMPS keeps states alone"):
-        adaptax.algorithm("gmps", on)
     unaware = make("rl2-dqn", benchmark(Turning()))
     with pytest.raises(UserError, match="make it for the benchmark"):
         lived(unaware, on)

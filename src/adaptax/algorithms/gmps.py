@@ -35,7 +35,7 @@ import optax
 
 from .. import buffers
 from ..nets.policy import Batch, Policy, PolicyParams
-from ..ops import inner, policy_losses
+from ..ops import distributions, inner, policy_losses
 from ..ops.descent import adam, descend
 from ..ops.tasks import check_index, map_tasks, mean_gradient
 from ..ranges import above, at_least, between, check_range, check_ranges
@@ -61,8 +61,15 @@ class GMPSState(NamedTuple):
     params: GMPSParams
     optimizer: Any
     expert_optimizer: Any
-    states: buffers.TaskRing  # S: of states [O]
+    states: buffers.TaskRing  # S: of states [O], or of `Visited`
     iteration: Array
+
+
+class Visited(NamedTuple):
+    """States in which not every action can be chosen; leaves [...]."""
+
+    observation: Any  # as it is kept
+    allowed: Array
 
 
 class Demonstration(NamedTuple):
@@ -71,7 +78,7 @@ class Demonstration(NamedTuple):
     observation: Any  # as it is kept
     action: Array
     weight: Array  # float32 []
-    allowed: None = None
+    allowed: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -135,8 +142,6 @@ class GMPS:
                 "GMPS trains an expert for every training task, so it needs a benchmark with a finite training set, "
                 "such as sparse-navigation or corner, and that benchmark's spec"
             )
-        if self.spec.masked:
-            raise UserError("GMPS keeps states alone, and here some of them forbid actions: train another algorithm")
         check_range("capacity", self.capacity, self.streams * self.plan.steps)
 
     @property
@@ -197,10 +202,15 @@ class GMPS:
         contexts = jax.random.normal(context_key, (count, self.context), jnp.float32)
         experts = self._policy.init(expert_key)._replace(context=contexts)
         params = GMPSParams(policy, step_sizes, experts, jnp.zeros((), bool))
-        ring = buffers.task_ring(self._policy.perception.nothing(), count, self.capacity)
+        ring = buffers.task_ring(self._visited(self._policy.perception.nothing(), None, ()), count, self.capacity)
         optimizer = self._optimizer(self.learning_rate).init((policy, step_sizes))
         expert_optimizer = self._optimizer(self.expert_learning_rate).init(experts)
         return GMPSState(params, optimizer, expert_optimizer, ring, jnp.zeros((), jnp.int32))
+
+    def _visited(self, observation: Any, allowed: Array | None, leading: tuple[int, ...]) -> Any:
+        """What the ring keeps of states [*leading]."""
+        masks = distributions.kept_masks(self.spec, allowed, leading)
+        return observation if masks is None else Visited(observation, masks)
 
     def _optimizer(self, rate: float) -> optax.GradientTransformation:
         return adam(rate, self.gradient_clip)
@@ -209,7 +219,8 @@ class GMPS:
         batches = map_tasks(lambda trial: jax.lax.map(self._batch, trial.rollouts), trials)
         imitating = state.params.imitating
         count = len(trials.birth.index)
-        visited = jax.tree.map(lambda x: x[:, -1].reshape(count, -1, *x.shape[4:]), batches.observation)
+        seen = self._visited(batches.observation, batches.allowed, batches.action.shape)
+        visited = jax.tree.map(lambda x: x[:, -1].reshape(count, -1, *x.shape[4:]), seen)
         ring = jax.lax.cond(
             jnp.logical_or(self.relabel, jnp.logical_not(imitating)),
             lambda: buffers.add_by_task(state.states, trials.birth.index, visited),
@@ -259,9 +270,10 @@ class GMPS:
     def demonstrate(self, experts: PolicyParams, ring: buffers.TaskRing, index: Array, key: Key) -> Demonstration:
         """What the expert of one task does in `batch` states drawn from its ring."""
         drawn = buffers.sample_by_task(ring, key, index[None], self.batch)
-        observation = jax.tree.map(lambda x: x[0], drawn)
-        action = self._policy.distribution(self.expert(experts, index), observation).mode()
-        return Demonstration(observation, action, (ring.held[index] > 0).astype(jnp.float32))
+        state = jax.tree.map(lambda x: x[0], drawn)
+        observation, allowed = state if isinstance(state, Visited) else (state, None)
+        action = self._policy.distribution(self.expert(experts, index), observation, allowed).mode()
+        return Demonstration(observation, action, (ring.held[index] > 0).astype(jnp.float32), allowed)
 
     def loss(self, learned: tuple[PolicyParams, ...], before: Batch, shown: Demonstration) -> tuple[Array, Metrics]:
         """−mean(log π_θ'(a*|s)) of one task, θ' from θ and α (`learned`) and the round before."""
