@@ -137,7 +137,7 @@ def test_what_is_normalized_when_acting_is_normalized_alike_when_learning() -> N
     state, trials = collected(algorithm, benchmark, noise=0.3)
     rollouts = jax.tree.map(lambda x: x[:, 0], trials.rollouts)
     batch = algorithm._prepare(state.params, rollouts)
-    policy, value = algorithm._heads.decide(state.params.heads, batch.inputs)
+    policy, value = algorithm._heads.decide(state.params.heads, batch.inputs, batch.allowed)
     np.testing.assert_allclose(policy.log_probability(batch.action), batch.log_probability, atol=1e-5)
     stored = np.moveaxis(np.asarray(rollouts.decision.extras.value), 2, 0)
     np.testing.assert_allclose(value[0], stored.ravel(), atol=1e-5)
