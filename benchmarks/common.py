@@ -58,7 +58,7 @@ def arguments(description: str, seeds: int = 3) -> argparse.ArgumentParser:
 
 def train_and_evaluate(recipe: Recipe, options: argparse.Namespace, command: str) -> dict[str, Any]:
     """Train each seed in a run directory of its own, evaluate all, and write `results/<name>.json`."""
-    from adaptax.names.results import evaluate_run
+    from adaptax.names.results import RunEvaluator
 
     totals: list[np.ndarray] = []
     seconds: list[float] = []
@@ -77,7 +77,8 @@ def train_and_evaluate(recipe: Recipe, options: argparse.Namespace, command: str
             log_every=max(1, recipe.iterations // 200),
         )
         protocol = agent.protocol(**recipe.evaluation)
-        path = evaluate_run(agent, directory, recipe.split, protocol, references=False)
+        evaluator = RunEvaluator(agent.algorithm, agent.benchmark, protocol, references=False)
+        path = evaluator.write(agent, directory, recipe.split)
         totals.append(np.load(path.with_suffix(".npz"))["returns"][0])
         seconds.append(last["seconds"])
         steps = last["environment_steps"]

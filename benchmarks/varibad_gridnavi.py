@@ -18,7 +18,7 @@ from common import RUNS, arguments, document, row, seeds_of, write
 
 from adaptax import api
 from adaptax.names import registry
-from adaptax.names.results import evaluate_run
+from adaptax.names.results import RunEvaluator
 from adaptax.run.evaluate import Protocol, evaluate
 
 NAME, ON = "varibad_gridnavi", "gridnavi"
@@ -108,7 +108,8 @@ def draw(agent: api.Trained, tasks: tuple[int, ...] = (2, 7)) -> None:
     from adaptax.report.style import save
 
     protocol = agent.protocol(tasks=21, seed=1)
-    path = evaluate_run(agent, RUNS / f"{NAME}-varibad-seed{agent.config.seed}", "test", protocol)
+    evaluator = RunEvaluator(agent.algorithm, agent.benchmark, protocol)
+    path = evaluator.write(agent, RUNS / f"{NAME}-varibad-seed{agent.config.seed}", "test")
     figure = beliefs(read_evaluation(path), "VariBAD", tasks)
     assert figure is not None
     save(figure, FIGURE)

@@ -11,7 +11,7 @@ import jax
 from .names import registry
 from .names.config import name_algorithm, name_benchmark, read_config, restore, run
 from .names.evaluation import make_task
-from .names.results import evaluate_run
+from .names.results import RunEvaluator
 from .names.trained import Trained
 from .ranges import check_range
 from .run import checkpoint
@@ -129,4 +129,4 @@ def write_evaluation(
     """Write `evaluation-<split>.json` and `.npz` into the run directory `out`, as `adaptax evaluate` does, and return
     the first: all seeds on held-out tasks, beside the references and the published figures of the benchmark."""
     protocol = trained.protocol(tasks=tasks, rounds=rounds, seed=seed, deterministic=deterministic)
-    return evaluate_run(trained, Path(out), split, protocol)
+    return RunEvaluator(trained.algorithm, trained.benchmark, protocol).write(trained, Path(out), split)

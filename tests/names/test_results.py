@@ -13,7 +13,7 @@ import pytest
 import adaptax
 from adaptax import Trained, UserError
 from adaptax.names.config import Config
-from adaptax.names.results import evaluate_run
+from adaptax.names.results import RunEvaluator
 from adaptax.report.beliefs import beliefs
 from adaptax.report.read import read_evaluation
 from adaptax.run.evaluate import Protocol
@@ -28,7 +28,11 @@ def test_beliefs_about_the_rooms_are_drawn_where_the_rooms_are(tmp_path: Path) -
     params = algorithm.init(jax.random.key(0)).params
     config = Config(algorithm="varibad", benchmark="rooms", benchmark_settings={"episodes": 1, "goals": "held-out"})
     agent = Trained(algorithm, on, params, jax.tree.map(lambda x: x[None], params), config, 0)
-    evaluation = read_evaluation(evaluate_run(agent, tmp_path, "test", Protocol(tasks=2), references=False))
+    evaluation = read_evaluation(
+        RunEvaluator(agent.algorithm, agent.benchmark, Protocol(tasks=2), references=False).write(
+            agent, tmp_path, "test"
+        )
+    )
     np.testing.assert_array_equal(evaluation.beliefs_lowest, [-7, -1])
     assert evaluation.beliefs is not None and evaluation.beliefs.shape == (1, 2, 1, 1, 50, 15, 3)
     figure = beliefs(evaluation)

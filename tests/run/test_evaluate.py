@@ -242,3 +242,22 @@ def test_nothing_is_left_to_chance_where_the_protocol_is_deterministic() -> None
         for by_mode in (False, True)
     ]
     np.testing.assert_array_equal(*same)
+
+
+def test_splits_and_seeds_share_what_was_traced() -> None:
+    traced = []
+
+    class Counted(Adapts):
+        def act(self, params: Any, adapted: Any, memory: Any, timestep: Any, key: Any) -> Any:
+            traced.append(1)
+            return super().act(params, adapted, memory, timestep, key)
+
+    protocol = Protocol(tasks=4, rounds=3)
+    evaluator = module.Evaluator(Counted(), ON, protocol)
+    found = evaluator(DRAWN, jnp.int32(10))
+    once = len(traced)
+    again, elsewhere = evaluator(DRAWN, jnp.int32(20)), evaluator(SET, jnp.int32(10))
+    assert len(traced) == once > 0
+    for result, split, params in ((found, DRAWN, 10), (again, DRAWN, 20), (elsewhere, SET, 10)):
+        np.testing.assert_array_equal(result.returns, evaluated(Adapts(), split, protocol, jnp.int32(params)).returns)
+    assert not np.array_equal(found.returns, again.returns)

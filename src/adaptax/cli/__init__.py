@@ -94,4 +94,4 @@ def _keep_compiled() -> None:
     place = os.environ.get("ADAPTAX_CACHE", str(Path.home() / ".cache" / "adaptax" / "xla"))
     if place:
         jax.config.update("jax_compilation_cache_dir", place)
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)

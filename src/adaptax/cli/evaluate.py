@@ -14,7 +14,7 @@ import tyro
 
 from .. import api
 from ..names.config import Config
-from ..names.results import evaluate_run
+from ..names.results import RunEvaluator
 from ..report import Evaluation, report
 from ..report.statistics import over_seeds
 from ..report.tables import Table, chosen_points, number, plain
@@ -66,7 +66,8 @@ def evaluate_command(words: list[str]) -> int:
         deterministic=options.deterministic,
     )
     references = not options.no_references
-    show_evaluation(evaluate_run(trained, Path(options.run), options.split, protocol, references))
+    evaluator = RunEvaluator(trained.algorithm, trained.benchmark, protocol, references=references)
+    show_evaluation(evaluator.write(trained, Path(options.run), options.split))
     return 0
 
 

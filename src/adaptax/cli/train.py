@@ -20,13 +20,13 @@ from .. import api
 from ..names import config as runs
 from ..names import registry
 from ..names.evaluation import protocol_for
-from ..names.results import evaluate_run
+from ..names.results import RunEvaluator
+from ..names.trained import Trained
 from ..ranges import check_range
 from ..report import read_evaluation
 from ..report.tables import amount, evaluation_table, plain, sources, success_table
 from ..report.tables import settings as settings_text
 from ..run import checkpoint
-from ..run.evaluate import check
 from ..run.train import Settings
 from ..types import Algorithm, UserError
 from .options import Chosen, leading_names, parse
@@ -95,9 +95,11 @@ def train_command(words: list[str]) -> int:
     on = runs.name_benchmark(names[1], chosen.settings)
     algorithm = runs.name_algorithm(names[0], on, chosen.hyperparameters)
     plan = _settings(options, algorithm, names, config)
+    evaluator = None
     if not options.no_evaluation:  # what it refuses is better known before training than after it
         named = runs.Config(algorithm=names[0], benchmark=names[1])
-        check(algorithm, on.value, protocol_for(named, algorithm, on.value))
+        evaluator = RunEvaluator(algorithm, on.value, protocol_for(named, algorithm, on.value))
+        evaluator.agent.check()
     if not options.quiet and (options.resume or not directory.exists()):
         print(_title(names, on, algorithm, plan, directory), file=sys.stderr, flush=True)
     result = runs.run(algorithm, names[0], on, plan, directory, resume=options.resume)
@@ -105,10 +107,11 @@ def train_command(words: list[str]) -> int:
         again = [*words, *([] if options.resume else ["--resume"])]
         print(f"go on with: {shlex.join(['adaptax', 'train', *again])}", file=sys.stderr)
         return 130
-    if options.no_evaluation:
+    if evaluator is None:
         print(directory)
         return 0
-    return _evaluate(directory, options.quiet)
+    trained = api.load(directory, algorithm=algorithm, benchmark=on.value)
+    return _evaluate(trained, evaluator, directory, options.quiet)
 
 
 def _parse(names: tuple[str, str], words: Sequence[str], config: runs.Config | None) -> Chosen:
@@ -217,15 +220,14 @@ def _title(names: tuple[str, str], on: runs.Named, algorithm: Algorithm, plan: S
     return f"{what} → {directory}"
 
 
-def _evaluate(directory: Path, quiet: bool) -> int:
+def _evaluate(trained: Trained, evaluator: RunEvaluator, directory: Path, quiet: bool) -> int:
     """Evaluate the test split and every named one, and print their tables."""
-    trained = api.load(directory)
-    protocol = trained.protocol()
+    tasks = evaluator.agent.protocol.tasks
     try:
         for split in ("test", *trained.benchmark.named):
             if not quiet:
-                print(f"evaluating on {protocol.tasks} {split} tasks …", file=sys.stderr, flush=True)
-            show_evaluation(evaluate_run(trained, directory, split, protocol))
+                print(f"evaluating on {tasks} {split} tasks …", file=sys.stderr, flush=True)
+            show_evaluation(evaluator.write(trained, directory, split))
     except KeyboardInterrupt:
         print(f"training is complete; evaluate it with: adaptax evaluate {directory}", file=sys.stderr)
         return 130

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from ..run import evaluate as evaluator
-from ..run.evaluate import Protocol
+from ..run.evaluate import Evaluator, Protocol
 from ..strategies.random_actions import RandomActions
 from ..types import Agent, Algorithm, Benchmark, Spec, UserError
 from . import registry
@@ -73,13 +73,18 @@ def strategies_of(on: Benchmark) -> dict[str, Callable[[Spec], Agent]]:
     return {"random": RandomActions, **on.references}
 
 
-def reference_results(on: Benchmark, split: str, protocol: Protocol) -> list[dict[str, Any]]:
+def reference_evaluators(on: Benchmark, protocol: Protocol) -> dict[str, Evaluator]:
+    """How the reference strategies are evaluated beside an agent: on the same tasks, in one stream."""
+    alone = replace(protocol, streams=1)
+    return {name: Evaluator(make(on.spec), on, alone) for name, make in strategies_of(on).items()}
+
+
+def reference_results(on: Benchmark, split: str, evaluators: Mapping[str, Evaluator]) -> list[dict[str, Any]]:
     """The reference strategies on the same tasks, mean and standard error of every episode and of their sum; then what
     else is known of these tasks. One of them is marked as the best."""
-    alone = replace(protocol, streams=1)
     results, points = [], 0
-    for name, make in strategies_of(on).items():
-        found = evaluator.evaluate(make(on.spec), on, on.split(split), (), alone)
+    for name, evaluate in evaluators.items():
+        found = evaluate(on.split(split), ())
         returns, success = (
             x.mean(axis=2).reshape(len(x), -1).astype(np.float64) for x in (found.returns, found.success)
         )

@@ -3,31 +3,50 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 from gymnasium.spaces import Box
 
 from ..report.read import evaluation_of
-from ..run import evaluate as evaluator
-from ..run.evaluate import Protocol
+from ..run.evaluate import Evaluation, Evaluator, Protocol
+from ..types import Algorithm, Benchmark
 from .config import SCHEMA
-from .evaluation import published_rows, reference_results, task_fields
+from .evaluation import published_rows, reference_evaluators, reference_results, task_fields
 from .provenance import command, git_revision, versions, write_whole
 from .trained import Trained
 
 
-def evaluate_run(trained: Trained, directory: Path, split: str, protocol: Protocol, references: bool = True) -> Path:
-    """Evaluate every seed of a run and the reference strategies; write `evaluation-<split>.json` and `.npz`."""
+class RunEvaluator:
+    """The evaluation of a run's seeds and of the reference strategies, on one split after the other; what is compiled
+    for the first split serves the others."""
+
+    def __init__(self, algorithm: Algorithm, on: Benchmark, protocol: Protocol, *, references: bool = True):
+        self.agent = Evaluator(algorithm, on, protocol)
+        self.references = reference_evaluators(on, protocol) if references else None
+
+    def write(self, trained: Trained, directory: Path, split: str) -> Path:
+        """Write `evaluation-<split>.json` and `.npz` into a run directory, and return the first."""
+        on = trained.benchmark
+        every = [jax.tree.map(lambda x, k=k: x[k], trained.all_params) for k in range(trained.config.seeds)]
+        evaluations = [self.agent(on.split(split), params) for params in every]
+        references = reference_results(on, split, self.references) if self.references else []
+        return write_evaluations(trained, directory, split, self.agent.protocol, evaluations, references)
+
+
+def write_evaluations(
+    trained: Trained,
+    directory: Path,
+    split: str,
+    protocol: Protocol,
+    evaluations: Sequence[Evaluation],
+    references: Sequence[Mapping[str, Any]],
+) -> Path:
+    """The result files of one evaluation for each seed of a run."""
     on, config = trained.benchmark, trained.config
-    tasks = on.split(split)
-    evaluations = [
-        evaluator.evaluate(
-            trained.algorithm, on, tasks, jax.tree.map(lambda x, k=k: x[k], trained.all_params), protocol
-        )
-        for k in range(config.seeds)
-    ]
     arrays: dict[str, np.ndarray] = {
         "returns": np.stack([e.returns for e in evaluations]),
         "success": np.stack([e.success for e in evaluations]),
@@ -64,7 +83,7 @@ def evaluate_run(trained: Trained, directory: Path, split: str, protocol: Protoc
         "episodes": protocol.episodes,
         "environment_steps": trained.iteration * config.environment_steps_per_iteration,
         "unit": f"episode return{', most likely actions' * protocol.deterministic}",
-        "references": reference_results(on, split, protocol) if references else [],
+        "references": references,
         "published": published_rows(on, split, protocol),
         "command": command(),
         "versions": versions(),

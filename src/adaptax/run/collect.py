@@ -35,7 +35,7 @@ from ..types import (
     Trial,
 )
 from .hoist import scan_hoisted
-from .keys import BirthKeys, RoundKeys, birth_keys, life_keys, round_keys
+from .keys import BirthKeys, RoundKeys, birth_keys, life_keys, round_keys, split_over
 from .shard import spread
 
 
@@ -108,7 +108,7 @@ def begin_lives(
     keys = birth_keys(key, plan.tasks)
     task, birth, birth_key, adapted, memory = _newborn(agent, tasks, plan, params, keys, judged)
     shape = (plan.tasks, plan.streams)
-    state, observation = streams.first_streams(task, jax.random.split(keys.reset, shape))
+    state, observation = streams.first_streams(task, split_over(keys.reset, shape))
     action = zero_action(streams.spec.action_space)
     action = jnp.broadcast_to(action, shape + action.shape)
     told = jnp.zeros(shape, jnp.float32), jnp.ones(shape, bool)
@@ -156,7 +156,7 @@ def renew_lives(
         before.state,
         before.timestep.observation,
         jnp.broadcast_to(ended[:, None], shape),
-        jax.random.split(keys.reset, shape),
+        split_over(keys.reset, shape),
     )
     told = before.timestep
     nothing = jax.tree.map(jnp.zeros_like, (told.action, told.reward))
@@ -197,25 +197,25 @@ def live_on(
     agent: Agent, streams: Streams, plan: Plan, params: Params, lives: Life, of_rounds: Key
 ) -> tuple[Trial, Life]:
     """R more rounds of N lives: the trials [N, R, B, T], and the lives after them. `of_rounds` [R] are their keys."""
-    lasting = plan.lifetime > plan.rounds
     start = lives.adapted
 
-    def live(carry: tuple[Adapted, Stream], key: Key, goes_on: bool = True):
+    def live(carry: tuple[Adapted, Stream], of_round: tuple[Key, Array]):
         adapted, stream = carry
+        key, goes_on = of_round
         keys = round_keys(key, plan)
         sound = without_nan(adapted, plan.tasks)
         stream, rollout = collect_round(agent, streams, plan, params, lives.task, adapted, stream, keys)
-        if goes_on:
-            adapted = adapt_each(agent, params, adapted, rollout, keys.adapt)
+        adapt = partial(adapt_each, agent, params)
+        if plan.lifetime > plan.rounds:
+            adapted = adapt(adapted, rollout, keys.adapt)
+        elif plan.rounds > 1:  # after the last round of a life nobody asks for what was learned
+            adapted = jax.lax.cond(goes_on, adapt, lambda adapted, *_: adapted, adapted, rollout, keys.adapt)
         return (adapted, stream), (rollout, keys.adapt, sound)
 
-    carry, earlier = jax.lax.scan(live, (start, lives.stream), of_rounds[:-1])
-    (adapted, stream), last = live(carry, of_rounds[-1], goes_on=lasting)
-    if plan.rounds == 1:
-        rollouts, keys, sound = jax.tree.map(lambda x: x[:, None], last)
-    else:  # [R − 1, N, …] and [N, …] -> [N, R, …]
-        join = lambda xs, x: jnp.concatenate([jnp.moveaxis(xs, 0, 1), x[:, None]], axis=1)  # noqa: E731
-        rollouts, keys, sound = jax.tree.map(join, earlier, last)
+    # One program for all rounds: it takes as long to compile as the first of them.
+    goes_on = jnp.arange(plan.rounds) < plan.rounds - 1
+    (adapted, stream), each = jax.lax.scan(live, (start, lives.stream), (of_rounds, goes_on))
+    rollouts, keys, sound = jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1), each)  # [R, N, …] -> [N, R, …]
     trials = Trial(rollouts, keys, lives.birth_key, lives.birth, start, lives.age, sound)
     return trials, Life(lives.task, lives.birth, lives.birth_key, adapted, stream, lives.age + plan.rounds)
 

@@ -5,7 +5,7 @@ Tasks, their order and every draw are fixed by the seed, so that agents and refe
 
 import math
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -113,71 +113,98 @@ def protocol_of(plan: Plan, benchmark: Benchmark, tasks: int) -> Protocol:
     return Protocol(tasks, plan.lifetime, plan.streams, episodes, steps=plan.steps, window=plan.rounds)
 
 
+class Evaluator:
+    """`evaluate` for one agent and protocol, on any tasks and with any params: what it compiles is kept.
+
+    Raises a `UserError` for a protocol that does not fit the agent.
+    """
+
+    def __init__(self, agent: Agent, benchmark: Benchmark, protocol: Protocol):
+        check_context(agent, protocol, benchmark.spec.horizon)
+        check_episodes(protocol, benchmark.spec.horizon)
+        certain = protocol.deterministic and isinstance(agent, Algorithm)
+        self.agent: Any = Deterministic(agent) if certain else agent
+        self.benchmark, self.protocol = benchmark, protocol
+        self._size = _at_once(protocol, benchmark.spec)
+        shown = min(self._size, protocol.shown_tasks)
+        chunk = partial(_chunk, self.agent, benchmark, protocol, self._size, shown)
+        self._chunk = jax.jit(chunk, compiler_options=compiled_quickly())
+
+    def __call__(self, tasks: Tasks, params: Any) -> Evaluation:
+        """The evaluation with `params` on the first `protocol.tasks` tasks of the split `tasks`."""
+        chosen = self._chosen(tasks)
+        result = self._lives(params, chosen)
+        if isinstance(self.agent, Deterministic):  # an action's probability says nothing of the entropy then
+            result = result._replace(entropy=np.full_like(result.entropy, np.nan))
+        if not result.diverged.any():
+            return result
+        random = Evaluator(RandomActions(self.benchmark.spec), self.benchmark, self.protocol)._lives((), chosen)
+        return result._replace(
+            **{
+                name: np.where(result.diverged, getattr(random, name), getattr(result, name))
+                for name in ("returns", "success", "final_success")
+            }
+        )
+
+    def check(self) -> None:
+        """Raise the `UserError` of a call before anything is compiled, and without parameters: before training."""
+        assert isinstance(self.agent, Algorithm)
+        params = jax.eval_shape(lambda key: self.agent.init(key).params, jax.random.key(0))
+        check_lives(self.agent, params, self._size)
+        _, run_key = _keys(self.protocol.seed)
+        tasks = jax.tree.map(lambda x: x[: self._size], self._chosen(self.benchmark.test))
+        jax.eval_shape(self._chunk, params, tasks, run_key)
+
+    def _chosen(self, tasks: Tasks) -> Task:
+        return tasks.enumerate(_keys(self.protocol.seed)[0], self.protocol.tasks)[1]
+
+    def _lives(self, params: Any, chosen: Task) -> Evaluation:
+        """The lives on the tasks [N, …], divergence and all."""
+        protocol, size, run_key = self.protocol, self._size, _keys(self.protocol.seed)[1]
+        if isinstance(self.agent, Algorithm):
+            check_lives(self.agent, params, size)
+        streams = streams_of(self.benchmark.environment)
+        parts = []
+        for start in range(0, protocol.tasks, size):
+            # The last chunk is filled up with tasks seen before, so that one program serves all chunks.
+            index = np.minimum(np.arange(start, start + size), protocol.tasks - 1)
+            of_chunk = jax.tree.map(lambda x, i=index: x[i], chosen)
+            parts.append(jax.device_get(self._chunk(params, of_chunk, jax.random.fold_in(run_key, start))))
+            if failure := streams.failure():
+                raise failure
+        scores = jax.tree.map(lambda *x: np.concatenate(x)[: protocol.tasks], *(part[0] for part in parts))
+        observations, first, beliefs = parts[0][1]
+        return Evaluation(
+            scores.returns,
+            scores.success,
+            scores.final_success,
+            jax.device_get(chosen),
+            observations,
+            first,
+            scores.entropy,
+            scores.diverged,
+            beliefs,
+        )
+
+
 def evaluate(agent: Agent, benchmark: Benchmark, tasks: Tasks, params: Any, protocol: Protocol) -> Evaluation:
     """Let `agent` with `params` live on the first `protocol.tasks` tasks of the split `tasks`.
 
     An informed strategy (`informed = True`) is given each task in place of params.
     """
-    spec = benchmark.spec
-    check_context(agent, protocol, spec.horizon)
-    check_episodes(protocol, spec.horizon)
-    certain = protocol.deterministic and isinstance(agent, Algorithm)
-    acting: Any = Deterministic(agent) if certain else agent
-    _, chosen = tasks.enumerate(_keys(protocol.seed)[0], protocol.tasks)
-    result = _evaluate(acting, benchmark, chosen, params, protocol)
-    if certain:  # what an action's probability was says nothing of the entropy then
-        result = result._replace(entropy=np.full_like(result.entropy, np.nan))
-    if not result.diverged.any():
-        return result
-    random = _evaluate(RandomActions(spec), benchmark, chosen, (), protocol)
-    return result._replace(
-        **{
-            name: np.where(result.diverged, getattr(random, name), getattr(result, name))
-            for name in ("returns", "success", "final_success")
-        }
-    )
+    return Evaluator(agent, benchmark, protocol)(tasks, params)
 
 
-def _evaluate(agent: Agent, benchmark: Benchmark, chosen: Task, params: Any, protocol: Protocol) -> Evaluation:
-    """The lives of `agent` on the tasks [N, …], divergence and all."""
-    spec, run_key = benchmark.spec, _keys(protocol.seed)[1]
-    size = _at_once(protocol, spec)
-    shown = min(size, protocol.shown_tasks)
-    if isinstance(agent, Algorithm):
-        check_lives(agent, params, size)
-    chunk = jax.jit(partial(_chunk, agent, benchmark, protocol, size, shown))
-    streams = streams_of(benchmark.environment)
-    parts = []
-    for start in range(0, protocol.tasks, size):
-        # The last chunk is filled up with tasks seen before, so that one program serves all chunks.
-        index = np.minimum(np.arange(start, start + size), protocol.tasks - 1)
-        part = chunk(params, jax.tree.map(lambda x, i=index: x[i], chosen), jax.random.fold_in(run_key, start))
-        parts.append(jax.device_get(part))
-        if failure := streams.failure():
-            raise failure
-    scores = jax.tree.map(lambda *x: np.concatenate(x)[: protocol.tasks], *(part[0] for part in parts))
-    observations, first, beliefs = parts[0][1]
-    return Evaluation(
-        scores.returns,
-        scores.success,
-        scores.final_success,
-        jax.device_get(chosen),
-        observations,
-        first,
-        scores.entropy,
-        scores.diverged,
-        beliefs,
-    )
-
-
-def check(algorithm: Algorithm, benchmark: Benchmark, protocol: Protocol) -> None:
-    """Raise the `UserError` that `evaluate` would raise before it compiles, without parameters: before training."""
-    check_context(algorithm, protocol, benchmark.spec.horizon)
-    params = jax.eval_shape(lambda key: algorithm.init(key).params, jax.random.key(0))
-    check_lives(algorithm, params, _at_once(protocol, benchmark.spec))
-    task_key, run_key = _keys(protocol.seed)
-    _, task = benchmark.test.enumerate(task_key, 1)
-    jax.eval_shape(partial(_chunk, algorithm, benchmark, protocol, 1, 1), params, task, run_key)
+@cache
+def compiled_quickly() -> dict[str, Any]:
+    """Compiler options for a program that runs once or twice: on a CPU it compiles in half the time, and runs a fifth
+    slower. Empty where XLA knows no such options."""
+    quick = {"xla_backend_optimization_level": 2, "xla_cpu_use_fusion_emitters": False}
+    try:
+        jax.jit(lambda: jnp.zeros(()), compiler_options=quick)()
+    except jax.errors.JaxRuntimeError:  # another XLA
+        return {}
+    return quick if jax.default_backend() == "cpu" else {}
 
 
 def _at_once(protocol: Protocol, spec: Spec) -> int:

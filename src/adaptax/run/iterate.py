@@ -90,6 +90,7 @@ def _repeat(
     root: Key,
     count: Array,
 ) -> tuple[Progress, Metrics]:
+    iterate = jax.jit(iterate)  # traced once, for the shapes and for the loop
     _, shapes = jax.eval_shape(iterate, progress, root)
     buffers = jax.tree.map(lambda s: jnp.zeros((longest, *s.shape), s.dtype), shapes)
 

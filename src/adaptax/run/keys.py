@@ -4,6 +4,7 @@ The collector draws for all tasks and streams at once, an agent on one real envi
 after another. Both take their keys from here, so the same life is lived either way.
 """
 
+import math
 from typing import NamedTuple
 
 import jax
@@ -44,5 +45,10 @@ def round_keys(key: Key, plan: Plan) -> RoundKeys:
     restart_key, *each_step = jax.random.split(collect_key, 4)
     streams = (plan.tasks, plan.streams)
     # All keys of the round at once: one wide hash instead of T narrow ones.
-    act, step, reset = (jax.random.split(k, (plan.steps, *streams)) for k in each_step)
-    return RoundKeys(jax.random.split(restart_key, streams), act, step, reset, jax.random.split(adapt_key, plan.tasks))
+    act, step, reset = (split_over(k, (plan.steps, *streams)) for k in each_step)
+    return RoundKeys(split_over(restart_key, streams), act, step, reset, jax.random.split(adapt_key, plan.tasks))
+
+
+def split_over(key: Key, shape: tuple[int, ...]) -> Key:
+    """`jax.random.split(key, shape)`, drawn flat: a hash of several axes takes XLA several times as long to compile."""
+    return jax.random.split(key, math.prod(shape)).reshape(shape)

@@ -17,6 +17,7 @@ import gymnasium
 import jax
 import jax.numpy as jnp
 
+from adaptax.ops.gamma import beta
 from adaptax.ranges import check_range
 from adaptax.strategies.gittins import gittins_table
 from adaptax.types import Array, Birth, Decision, Key, Params, Rollout, Spec, Timestep
@@ -192,7 +193,7 @@ def _upper_bound(exploration: float, counts: Counts, key: Key) -> Array:
 def _optimistic_draw(samples: int, counts: Counts, key: Key) -> Array:
     wins, losses = counts.wins, counts.pulls - counts.wins
     shape = (samples, counts.pulls.shape[0])
-    draws = jax.random.beta(key, wins + 1.0, losses + 1.0, shape, jnp.float32)
+    draws = beta(key, jnp.broadcast_to(wins + 1.0, shape), jnp.broadcast_to(losses + 1.0, shape))
     # The normalising constants are common to all draws. xlogy: 0·log 0 = 0, should a draw round to 0 or 1.
     density = jax.scipy.special.xlogy(wins, draws) + jax.scipy.special.xlog1py(losses, -draws)
     return draws[jnp.argmax(jnp.sum(density, axis=1))]

@@ -15,6 +15,7 @@ import gymnasium
 import jax
 import jax.numpy as jnp
 
+from adaptax.ops.gamma import gamma
 from adaptax.ranges import check_range
 from adaptax.types import Array, Birth, Decision, Key, Params, Rollout, Spec, Timestep
 
@@ -138,9 +139,7 @@ class PosteriorSampling:
         mean = (self.prior_mean + memory.total) / (1.0 + memory.tries)
         deviation = jax.lax.rsqrt(1.0 + memory.tries)
         rewards = mean + deviation * jax.random.normal(key_rewards, mean.shape, jnp.float32)
-        # Drawn flat: XLA takes seconds, not tenths, to compile a generator for a shape of three axes.
-        weights = jax.random.gamma(key_transitions, 1.0 + memory.visits.reshape(-1), dtype=jnp.float32)
-        weights = weights.reshape(memory.visits.shape)
+        weights = gamma(key_transitions, 1.0 + memory.visits)
         transitions = weights / jnp.sum(weights, axis=-1, keepdims=True)
         return plan(rewards, transitions, self.spec.horizon)
 

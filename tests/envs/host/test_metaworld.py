@@ -26,7 +26,7 @@ from adaptax.envs.host import metaworld as ours
 from adaptax.envs.host.sawyer import quaternion, quick, tolerance
 from adaptax.names import registry
 from adaptax.names.config import Config
-from adaptax.names.evaluation import reference_results
+from adaptax.names.evaluation import reference_evaluators, reference_results
 from adaptax.run.evaluate import Protocol, evaluate
 from adaptax.types import Benchmark, UserError
 
@@ -283,5 +283,6 @@ def test_scripts_that_are_told_the_goal_always_reach_it() -> None:
     found = evaluate(on.references["scripts"](on.spec), on, on.test, (), Protocol(tasks=8))
     assert on.best == "scripts"
     np.testing.assert_array_equal(found.final_success, 1.0)
-    rows = reference_results(on._replace(references={}), "test", Protocol(tasks=8))
+    bare = on._replace(references={})
+    rows = reference_results(bare, "test", reference_evaluators(bare, Protocol(tasks=8)))
     assert [row["name"] for row in rows] == ["random"] and rows[0]["success"][0] < 0.3
