@@ -58,11 +58,6 @@ def small() -> Iterator[None]:
     jax.clear_caches()
 
 
-@pytest.fixture(scope="module")
-def quick_compilation() -> None:
-    """What every module has; the name goes with its last user."""
-
-
 @pytest.fixture
 def x64() -> Iterator[None]:
     """Double precision while the test runs."""

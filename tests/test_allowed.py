@@ -22,8 +22,6 @@ from adaptax.run.deterministic import Deterministic
 from adaptax.run.evaluate import Protocol, evaluate
 from adaptax.strategies.random_actions import RandomActions
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 ACTIONS, PENALTY = 4, -100.0
 
 

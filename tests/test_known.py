@@ -25,8 +25,6 @@ from adaptax.report.read import read_evaluation
 from adaptax.report.tables import evaluation_table, sources
 from adaptax.run.evaluate import Protocol, evaluate
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 TINY = {"tasks": 2, "streams": 1, "hidden": 4, "epochs": 1, "minibatches": 1}
 
 

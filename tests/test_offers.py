@@ -9,7 +9,6 @@ import gymnasium
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 
 import adaptax
 from adaptax import Algorithm, Outcome, Spec
@@ -21,8 +20,6 @@ from adaptax.run.deterministic import Deterministic
 from adaptax.run.evaluate import Protocol, evaluate
 from adaptax.run.record import Watched
 from adaptax.types import Streams
-
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 def varibad(**changed: Any) -> Any:

@@ -17,8 +17,6 @@ from adaptax.run.iterate import begin, meta_iteration
 from adaptax.run.source import living
 from adaptax.run.train import root_keys
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 QUICK = ("rl2",)  # the others take more than ten seconds of CPU, nearly all of it compilation
 CONTINUOUS = ("rl2-sac", "pearl", "multitask-sac", "multitask-ddpg")  # those that choose among no discrete actions
 MOVED = ("convolutions", "embedding")  # names of what is learned of images and of tokens

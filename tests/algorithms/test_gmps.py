@@ -22,8 +22,6 @@ from adaptax.run.train import Settings, root_keys, train
 from adaptax.tasks import TaskSet
 from adaptax.types import Birth, UserError
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 ON = registry.make_benchmark("sparse-navigation", {"dense": True, "horizon": 5})
 SMALL: dict[str, Any] = {"tasks": 4, "streams": 2, "hidden": (8,), "context": 3, "expert_iterations": 2}
 SMALL |= {"expert_epochs": 2, "adam_steps": 3, "batch": 6, "capacity": 25, "step_size": 0.3}

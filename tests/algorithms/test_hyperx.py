@@ -14,8 +14,6 @@ from algorithms.test_varibad import SMALL
 from adaptax.names import registry
 from adaptax.types import UserError
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 def make(name: str, **fields: Any) -> tuple[Any, Any]:
     benchmark = registry.make_benchmark("gridnavi", {"episodes": 2, "goals": "paper"})

@@ -18,8 +18,6 @@ from adaptax.ops.tasks import map_tasks
 from adaptax.run.train import Settings, train
 from adaptax.types import Birth, UserError
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 SMALL: dict[str, Any] = {"tasks": 3, "streams": 4, "hidden": (5,), "latent": 2, "damping": 0.0}
 STEPS = 12  # two episodes a round
 

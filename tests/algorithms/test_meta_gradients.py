@@ -15,8 +15,6 @@ from adaptax import buffers
 from adaptax.names import registry
 from adaptax.ops.tasks import map_tasks
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 SMALL: dict[str, Any] = {"tasks": 3, "streams": 4, "hidden": (5,), "step_size": 0.4}
 
 

@@ -16,8 +16,6 @@ from adaptax.nets.film import Film, modulate, modulation_of, neutral
 from adaptax.nets.recurrent import gru
 from adaptax.types import Birth, UserError
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 SMALL: dict[str, Any] = {"tasks": 3, "streams": 4, "hidden": (5, 4), "step_size": 0.4, "encoder_hidden": 3}
 
 

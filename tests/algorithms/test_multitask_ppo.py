@@ -14,8 +14,6 @@ from algorithms.meta_batch import collected
 from adaptax.names import registry
 from adaptax.types import Birth, UserError
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 SMALL: dict[str, Any] = {"tasks": 3, "streams": 4, "hidden": (5,), "fine_tuning_epochs": 3}
 
 

@@ -22,8 +22,6 @@ from adaptax.run.train import root_keys
 from adaptax.tasks import TaskSet
 from adaptax.types import Birth, UserError
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 SMALL: dict[str, Any] = {"tasks": 3, "streams": 2, "hidden": (6,), "batch": 7, "gradient_steps": 3, "discount": 0.9}
 SMALL |= {"capacity": 80, "target_rate": 0.1, "fine_tuning_steps": 4, "fine_tuning_capacity": 15}
 # The reward is perceived sparse, the one to learn from in training is dense; steps of DQN's process tell of resets.

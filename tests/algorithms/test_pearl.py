@@ -23,8 +23,6 @@ from adaptax.run.train import root_keys
 from adaptax.tasks import TaskSet
 from adaptax.types import Birth, UserError, judged_birth
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 SMALL: dict[str, Any] = {
     "tasks": 4,
     "rounds": 3,

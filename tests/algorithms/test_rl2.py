@@ -15,8 +15,6 @@ from adaptax.run.collect import collect, streams_of
 from adaptax.run.evaluate import Protocol, evaluate
 from adaptax.types import Trial, UserError
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 BENCHMARK = registry.make_benchmark("bandit", {"arms": 2, "pulls": 5})
 
 

@@ -22,8 +22,6 @@ from adaptax.run.train import root_keys
 from adaptax.tasks import TaskDistribution
 from adaptax.types import Benchmark, Birth, Outcome, Spec, UserError, judged_birth
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 SMALL: dict[str, Any] = {"tasks": 3, "streams": 2, "hidden": 5, "head_hidden": (6,), "gradient_steps": 3, "batch": 4}
 SMALL |= {"capacity": 10, "discount": 0.9, "target_rate": 0.2}
 OWN: dict[str, dict[str, Any]] = {

@@ -16,8 +16,6 @@ from adaptax.algorithms.task_model import TaskModel
 from adaptax.names import registry
 from adaptax.types import Birth, UserError
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 SMALL: dict[str, Any] = {"tasks": 3, "streams": 4, "hidden": (5,), "step_size": 0.4}
 MODEL: dict[str, Any] = {"encoder_hidden": (6,), "prototypes": 3, "embedding": 2, "step_range": 4.0}
 

@@ -17,8 +17,6 @@ from adaptax.names import registry
 from adaptax.run.evaluate import Protocol, evaluate
 from adaptax.types import UserError
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 SMALL: dict[str, Any] = {
     "tasks": 6,
     "latent": 2,

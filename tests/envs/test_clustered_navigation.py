@@ -14,8 +14,6 @@ from adaptax.envs.navigation import NavigationTask, navigation
 from adaptax.envs.splits import code_of
 from adaptax.types import UserError
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 SPLITS = ("train", "validation", "test")
 
 

@@ -12,8 +12,6 @@ import pytest
 from adaptax.envs.corner import CORNERS, CornerTask, corner, momentum_corner
 from adaptax.types import Benchmark, UserError
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 def walk(benchmark: Benchmark, task: Any, start: Any, actions: np.ndarray) -> Any:
     """The outcomes of one stream from `start` that takes `actions` in turn, leading axis time."""

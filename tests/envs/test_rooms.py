@@ -12,8 +12,6 @@ import pytest
 from adaptax.envs.rooms import RoomsTask, all_goals, rooms
 from adaptax.types import UserError
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 MAP = ("ooo   ooo   ooo", "ooooooooooooooo", "ooo   ooo   ooo")  # y = 1, 0, −1; x = −7 … 7
 MOVES = ((0, 0), (0, 1), (1, 0), (0, -1), (-1, 0))  # stay, up, right, down, left
 

@@ -13,8 +13,6 @@ from adaptax.envs.splits import code_of
 from adaptax.envs.toy import ToyTask, toy_1d
 from adaptax.types import UserError
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 SPLITS = ("train", "validation", "test")
 
 

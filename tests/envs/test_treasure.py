@@ -12,8 +12,6 @@ import pytest
 from adaptax.envs.treasure import TreasureTask, treasure
 from adaptax.types import UserError
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 def walk(goal: Any, start: Any, actions: Any) -> Any:
     """The outcomes of one stream from `start` that takes `actions` in turn, leading axis time."""

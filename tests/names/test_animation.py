@@ -29,8 +29,6 @@ from adaptax.run.record import Record, record
 from adaptax.run.source import living
 from adaptax.run.train import Settings, root_keys
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 class Height(NamedTuple):
     step: Any

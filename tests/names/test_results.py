@@ -18,8 +18,6 @@ from adaptax.report.beliefs import beliefs
 from adaptax.report.read import read_evaluation
 from adaptax.run.evaluate import Protocol
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 def test_beliefs_about_the_rooms_are_drawn_where_the_rooms_are(tmp_path: Path) -> None:
     on = adaptax.benchmark("rooms")

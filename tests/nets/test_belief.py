@@ -15,8 +15,6 @@ from adaptax.nets import RECURRENT
 from adaptax.nets.belief import Belief, Story
 from adaptax.types import Spec, Timestep, UserError
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 STEPS, TRIALS = 7, 3
 
 

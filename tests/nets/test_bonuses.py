@@ -14,8 +14,6 @@ from adaptax.nets.belief import Belief, Story
 from adaptax.nets.bonuses import Bonuses
 from adaptax.types import Spec
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 STEPS, TRIALS, LATENT = 6, 4, 3
 BOX = gymnasium.spaces.Box(-1, 1, (2,), np.float32)
 BELIEF = Belief(Spec(BOX, gymnasium.spaces.Discrete(2), STEPS), LATENT, 5, 8, (6,), (), False)

@@ -13,8 +13,6 @@ from adaptax.names import registry
 from adaptax.nets.trial_encoder import TrialEncoder, time_first
 from adaptax.run.collect import collect, streams_of
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 ON = {
     "tabular-mdp": registry.make_benchmark("tabular-mdp", {"episodes": 3, "states": 3, "actions": 2, "horizon": 2}),
     "navigation": registry.make_benchmark("navigation", {"horizon": 4}),

@@ -20,8 +20,6 @@ REWARDS = jnp.array([1.0, 2.0, 4.0])
 ADVANTAGES = jnp.array([3.0, -1.0, 2.0])
 Loss = Callable[[jax.Array], jax.Array]
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 def test_the_box_is_one_and_its_derivatives_are_those_of_exp_at_zero() -> None:
     x = jnp.array([-1.3, 0.0, 7.0])

@@ -22,8 +22,6 @@ from adaptax.run.train import Settings, root_keys, train
 from adaptax.tasks import TaskDistribution, TaskSet
 from adaptax.types import Benchmark, Decision, Outcome, Plan, Spec, Trial, UserError
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 HORIZON = 4
 
 

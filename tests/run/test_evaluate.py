@@ -17,8 +17,6 @@ from adaptax.run.evaluate import Evaluation, Protocol, evaluate, protocol_of
 from adaptax.tasks import TaskDistribution, TaskSet
 from adaptax.types import Benchmark, Decision, Outcome, Plan, Spec, UserError
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 HORIZON = 6
 
 

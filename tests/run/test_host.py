@@ -24,8 +24,6 @@ from adaptax.run.source import living
 from adaptax.run.train import Settings, root_keys, train
 from adaptax.types import Benchmark, Decision, Plan, UserError
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 HORIZON = 20
 
 

@@ -21,8 +21,6 @@ from adaptax.run import evaluate as evaluator
 from adaptax.run.collect import collect, streams_of
 from adaptax.run.evaluate import Protocol
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 SETTINGS: dict[str, dict[str, Any]] = {"navigation": {"horizon": 6}, "sparse-navigation": {"horizon": 5}}
 SETTINGS["gridnavi"] = {"episodes": 2, "goals": "paper"}
 SMALL: dict[str, dict[str, Any]] = {

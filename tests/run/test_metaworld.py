@@ -14,8 +14,6 @@ from run.test_live import MAML, trained
 from adaptax import Timestep, Trained, UserError
 from adaptax.live.metaworld import MetaWorldAgent
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 HORIZON = 6  # of these agents' training
 GOALS = np.array([[0.5, -0.2], [-0.4, 0.3]], np.float32)
 RL2 = trained("rl2", "navigation")

@@ -35,8 +35,6 @@ from adaptax.run.train import Settings, root_keys, train
 from adaptax.run.workers.processes import Processes, in_worker
 from adaptax.run.workers.slices import Collected, Ended, Failed, Worker, gather, pack, slice_collector
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 COUNT = 2
 
 
@@ -64,7 +62,7 @@ def bare(trials: Any) -> list[Any]:
 
 
 @pytest.fixture(scope="module")
-def asked(quick_compilation: None, tmp_path_factory: pytest.TempPathFactory) -> Request:
+def asked(tmp_path_factory: pytest.TempPathFactory) -> Request:
     return Request(tmp_path_factory.mktemp("fragile"))
 
 

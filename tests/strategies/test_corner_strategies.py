@@ -14,8 +14,6 @@ from adaptax.envs.corner import CORNERS, CornerTask, corner, momentum_corner
 from adaptax.strategies.corner import random
 from adaptax.types import Benchmark, Birth, Timestep, UserError
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 Play = Callable[..., np.ndarray]
 
 

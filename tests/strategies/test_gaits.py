@@ -7,14 +7,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 
 from adaptax.envs.host.mujoco.families import half_cheetah_direction
 from adaptax.envs.host.mujoco.tasks import DirectionTask
 from adaptax.run.evaluate import Protocol, evaluate
 from adaptax.types import Birth, Timestep
-
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 def test_a_gait_runs_either_way() -> None:

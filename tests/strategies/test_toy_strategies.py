@@ -12,8 +12,6 @@ from adaptax.envs.toy import toy_1d
 from adaptax.strategies.toy import random
 from adaptax.types import UserError
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 Play = Callable[..., np.ndarray]
 
 

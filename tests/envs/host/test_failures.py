@@ -23,8 +23,6 @@ from adaptax.run.train import Diverged, Settings, root_keys, train
 from adaptax.strategies.random_actions import RandomActions
 from adaptax.types import Plan
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 PLAN = Plan(tasks=2, rounds=1, streams=2, steps=2 * STEPS, lifetime=1)
 
 

@@ -24,8 +24,6 @@ from adaptax.names import registry
 from adaptax.run.evaluate import Protocol
 from adaptax.run.record import record
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 class Lamp(gymnasium.Env):
     """Observes how bright it is, which it also shows: `gain` more after every step, from a random start. It ends after

@@ -17,8 +17,6 @@ from adaptax import TaskDistribution, TaskSet, UserError
 from adaptax.envs.host import classic
 from adaptax.spaces import COMBINATIONS, action_side, observation_side
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 class Gain(NamedTuple):
     gain: Any

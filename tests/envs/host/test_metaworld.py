@@ -31,7 +31,6 @@ from adaptax.run.evaluate import Protocol, evaluate
 from adaptax.types import Benchmark, UserError
 
 pytestmark = [
-    pytest.mark.usefixtures("quick_compilation"),
     pytest.mark.filterwarnings("ignore:Constant"),  # of a policy of Meta-World: its actions are clipped
 ]
 

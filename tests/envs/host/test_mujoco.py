@@ -27,8 +27,6 @@ from adaptax.run.source import living
 from adaptax.run.train import Settings, root_keys, train
 from adaptax.types import Benchmark, Decision, Plan, UserError
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 FAMILIES = ("half-cheetah-velocity", "half-cheetah-direction", "ant-velocity", "ant-direction", "ant-goal")
 FAMILIES += ("humanoid-direction", "walker-params", "hopper-params")
 

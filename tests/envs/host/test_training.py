@@ -18,8 +18,6 @@ from adaptax.run.collect import collect, streams_of
 from adaptax.strategies.random_actions import RandomActions
 from adaptax.types import Plan
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 ROOT = Path(__file__).parents[3]
 SHRUNK: dict[str, dict[str, Any]] = {
     "rl2": {"tasks": 4, "hidden": 4, "epochs": 1, "minibatches": 2},
