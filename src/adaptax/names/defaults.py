@@ -72,6 +72,11 @@ _CARTS = {
     **{"policy_hidden": (64, 64), "normalize": True, "entropy": 0.0, "clip": 0.2, "epochs": 4, "minibatches": 8},
     **{"learning_rate": 2e-3, "decay": 150},
 }
+# The target has to follow fast: what a step pays reaches the steps before it once per renewal.
+_VALUED_CARTS = {
+    **{"batch": 32, "gradient_steps": 20, "target_rate": 0.05, "discount": 0.98, "capacity": 5000},
+    **{"epsilon_decay": 80, "final_epsilon": 0.02, "decay": 120},
+}
 DEFAULTS: dict[tuple[str, str], Defaults] = {
     ("rl2", "bandit"): Defaults(_PULLS, 600, {"tasks": 1000}, spread=True),
     ("rl2", "tabular-mdp"): Defaults(_PAIRS, 600, {"tasks": 1000}, spread=True),
@@ -81,6 +86,7 @@ DEFAULTS: dict[tuple[str, str], Defaults] = {
     ("varibad", "cart-pole"): Defaults(_CARTS, 150, {"tasks": 100}),
     # For 10 pulls of 5 arms; what was measured of the three is in docs/algorithms/rl2-off-policy.md.
     ("rl2-dqn", "bandit"): Defaults({"tasks": 64, "batch": 128}, 300, {"tasks": 1000}),
+    ("rl2-dqn", "cart-pole"): Defaults(_VALUED_CARTS, 120, {"tasks": 100}),
     ("rl2-dqn", "gridnavi"): Defaults({"discount": 0.95, "epsilon_decay": 500}, 750, {"tasks": 210}),
     ("rl2-sac", "navigation"): Defaults(_PAST_TRIALS, 300, {"tasks": 40}),
     ("varibad", "gridnavi"): Defaults(_CELLS, 5000, {"tasks": 210}),
