@@ -1,7 +1,8 @@
 """Gamma and beta draws for whole arrays at once.
 
-`jax.random.gamma` runs a loop of its own for every element on a CPU: optimistic Thompson sampling, 300 beta draws a step
-on each of 100 bandits, took four times as long with it. Here all elements try together until each has accepted.
+`jax.random.gamma` runs a loop of its own for every element on a CPU: optimistic Thompson sampling, which draws 300 beta
+numbers a step on each of 100 bandits, took four times as long with it. Here all elements try together until each has
+accepted.
 """
 
 import jax

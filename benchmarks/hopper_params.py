@@ -1,0 +1,103 @@
+"""Hoppers with bodies of their own, two episodes on each: does a memory help? `python benchmarks/hopper_params.py`.
+
+Surviving pays, and a hopper falls early, so trials differ in length and end with their second episode. RL² (GRU) and
+VariBAD remember the first episode; the feed-forward policy is RL² with `network=mlp`, the same PPO with the same
+settings. Needs `[mujoco]`. `--only NAME …` runs some of the agents; the others' lines stay.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import common
+import numpy as np
+from common import RESULTS, RUNS, arguments, document, row, seeds_of, strategy_returns, write
+
+from adaptax.run.evaluate import Protocol, evaluate
+
+NAME, ON, SETTINGS = "hopper_params", "hopper-params", {"episodes": 2}
+PROTOCOL = Protocol(tasks=10, streams=20, episodes=2, seed=1)
+ITERATIONS = 100  # × 40 bodies × 400 steps
+PPO = {"tasks": 40, "minibatches": 8, "epochs": 4}
+RECURRENT = {**PPO, "hidden": 64, "head_hidden": 64}
+BELIEF: dict[str, Any] = {
+    **{"state_weight": 1.0, "decoded_beliefs": 25, "decoded_steps": 100, "decoder_hidden": (64, 64)},
+    **{"model_updates": 10, "policy_hidden": (64, 64), "normalize": True},
+    **{"discount": 0.99, "clip": 0.2, "entropy": 0.0, "learning_rate": 1e-3},
+}
+AGENTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "feed-forward PPO": ("rl2", {**RECURRENT, "network": "mlp"}),
+    "RL² (GRU)": ("rl2", RECURRENT),
+    "VariBAD": ("varibad", {**PPO, **BELIEF}),
+}
+BASELINE = "feed-forward PPO"
+
+
+def returns_of(label: str, options: Any) -> tuple[np.ndarray, dict[str, Any]]:
+    """Returns [seeds, bodies, episodes] on the test bodies, and the last row of the metrics."""
+    algorithm, hyperparameters = AGENTS[label]
+    found, last = [], {}
+    for seed in seeds_of(options):
+        agent, last = common.trained(
+            RUNS / f"{NAME}-{label.split()[0].lower()}-seed{seed}",
+            algorithm,
+            ON,
+            options,
+            options.iterations or ITERATIONS,
+            seed,
+            settings=SETTINGS,
+            hyperparameters=hyperparameters,
+            log_every=2,
+        )
+        result = evaluate(agent.algorithm, agent.benchmark, agent.benchmark.test, agent.params, PROTOCOL)
+        found.append(result.returns[:, 0].mean(axis=1).astype(np.float64))
+    return np.stack(found), last
+
+
+def main() -> None:
+    parser = arguments(__doc__ or "")
+    parser.add_argument("--only", nargs="+", choices=list(AGENTS), default=list(AGENTS), metavar="NAME")
+    options = parser.parse_args()
+    path = RESULTS / f"{NAME}.json"
+    for label in options.only:
+        values, last = returns_of(label, options)
+        known: dict[str, Any] = json.loads(path.read_text())["agents"] if path.exists() else {}
+        known[label] = {
+            "returns": values.round(2).tolist(),
+            "steps": last["environment_steps"],
+            "seconds": last["seconds"],
+        }
+        write(summary(known, options))
+
+
+def summary(known: dict[str, Any], options: Any) -> dict[str, Any]:
+    """The result: both episodes of every agent, and its gain over the feed-forward policy, body by body and seed by
+    seed."""
+    each = {label: np.asarray(known[label]["returns"]) for label in AGENTS if label in known}
+    rows = []
+    for label, values in each.items():
+        rows += [row(f"{label}, {nth} episode", values[:, :, k]) for k, nth in enumerate(("first", "second"))]
+        if label != BASELINE and BASELINE in each:
+            rows.append(
+                row(f"{label}, second episode above that of the {BASELINE}", (values - each[BASELINE])[:, :, 1])
+            )
+    random = strategy_returns("random", ON, SETTINGS, PROTOCOL)[:, 0, :, 1].mean(axis=1)
+    rows.append(row("random play, second episode", random[None]))
+    result = document(
+        NAME,
+        "Hoppers with bodies of their own",
+        "return in the second episode",
+        None,
+        seeds=seeds_of(options),
+        tasks=PROTOCOL.tasks,
+        steps=max(one["steps"] for one in known.values()),
+        seconds=float(np.mean([one["seconds"] for one in known.values()])),
+        note="10 unseen bodies, 20 trials of two episodes on each; agents draw their actions. A gain is paired: the "
+        "same seeds and bodies, and as many environment steps",
+    )
+    return {**result, "rows": rows, "agents": known}
+
+
+if __name__ == "__main__":
+    main()
