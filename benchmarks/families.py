@@ -18,7 +18,7 @@ _TRIALS = {"tasks": 256, "hidden": 64, "learning_rate": 3e-3, "epochs": 2, "mini
 _COLLECTED = {"tasks": 5, "rounds": 4, "streams": 2, "gradient_steps": 100, "exploration": 2}
 # Not those of the pair, which are for 20 episodes of a sparse reward.
 _COLLECTED |= {"judged_exploration": 2, "explore_until_rewarded": False, "judged_by_mean": True, "latent": 5}
-_COLLECTED |= {"context_rounds": 0, "decay": 0}
+_COLLECTED |= {"context_rounds": None, "decay": None}
 _PAST_TRIALS = {  # the defaults of `navigation`
     **{"tasks": 8, "batch": 16, "discount": 0.9, "learning_rate": 2e-3, "entropy": -2.0},
     **{"temperature_learning_rate": 3e-3, "judged_by_mean": False, "episodes": 4},

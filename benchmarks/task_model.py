@@ -30,7 +30,7 @@ SHARED = {"hidden": (64, 64), "tasks": 20, "streams": 10, "epochs": 5, "learning
 # α of MAML is the published one for navigation. With the outer step size of the task model MAML fell apart (docs).
 TRAINED: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "task-model": ("task-model", {"step_size": 0.1}),
-    "maml": ("maml", {"step_size": 0.5, "learning_rate": 1e-3, "decay": 0}),
+    "maml": ("maml", {"step_size": 0.5, "learning_rate": 1e-3, "decay": None}),
     "task-model-fixed": ("task-model", {"step_size": 0.1, "predict_step_sizes": False}),
 }
 FIXED = (0.01, 0.02, 0.03, 0.05, 0.1)

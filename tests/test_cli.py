@@ -24,7 +24,8 @@ import safetensors.numpy
 
 from adaptax import Benchmark, Spec, TaskSet, api, cli
 from adaptax.cli import main
-from adaptax.cli.options import field_texts
+from adaptax.cli.options import field_texts, parse
+from adaptax.cli.train import TrainOptions
 from adaptax.names import evaluation, registry
 from adaptax.strategies.random_actions import RandomActions
 
@@ -146,7 +147,14 @@ def test_help_of_a_pair(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.
     text = capsys.readouterr().out
     assert "--benchmark.goals {held-out,paper}" in text
     assert "--first-order" not in text, "the name fixes it"
-    assert "--algorithm.steps INT" in text, "--steps is the command's"
+    assert "--algorithm.steps {None}|INT" in text, "--steps is the command's"
+
+
+def test_none_leaves_a_setting_out() -> None:
+    def decay(*words: str) -> int | None:
+        return parse("train", ("rl2", "bandit"), words, TrainOptions()).hyperparameters["decay"]
+
+    assert (decay(), decay("--decay", "7"), decay("--decay", "None")) == (600, 7, None)
 
 
 def test_texts_of_fields() -> None:
@@ -162,6 +170,7 @@ def test_bandit_from_training_to_report(bandit: Path, copy: Path, capsys: pytest
     config = json.loads((bandit / "config.json").read_text())
     assert config["benchmark_settings"] == {"arms": 5, "pulls": 10}
     assert (config["hyperparameters"]["hidden"], config["iterations"]) == (4, 4)
+    assert (config["schema"], config["hyperparameters"]["episodes"]) == (2, None)
     assert (bandit / "evaluation-test.json").exists()
 
     assert main(["evaluate", str(copy), "--split", "validation", "--no-references"]) == 0
@@ -301,6 +310,8 @@ def test_devices_are_made(tmp_path: Path) -> None:
         ("train rl2 bandit --network grru", ["network", "'grru'", "gru"]),
         ("train rl2 bandit --learning-rate -1", ["learning-rate is -1.0", "0 < learning-rate"]),
         ("train rl2 bandit --discount 1.5", ["discount is 1.5", "0 ≤ discount ≤ 1"]),
+        ("train rl2 bandit --decay 0", ["decay is 0", "1 ≤ decay"]),
+        ("train maml bandit --algorithm.steps 0", ["steps is 0", "1 ≤ steps"]),
         ("train rl2 bandit --benchmark.arms 1", ["arms is 1", "2 ≤ arms"]),
         ("train rl2 bandit --iterations 0", ["iterations is 0", "1 ≤ iterations"]),
         ("train rl2 bandit --steps 0", ["steps is 0", "1 ≤ steps"]),

@@ -73,6 +73,6 @@ def test_every_number_that_is_set_has_a_range(name: str) -> None:
     any number."""
     build = registry.algorithm_entry(name).load()
     hints = get_type_hints(build, include_extras=True)
-    bare = {field.name for field in fields(build) if hints[field.name] in (int, float, tuple[int, ...])}
+    bare = {field.name for field in fields(build) if hints[field.name] in (int, float, int | None, tuple[int, ...])}
     related = {"capacity", "fine_tuning_capacity", "batch", "context_rounds", "exploration_episodes", "final_entropy"}
     assert bare <= related | ({"entropy"} if name == "rl2-sac" else set())

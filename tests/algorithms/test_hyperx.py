@@ -60,8 +60,8 @@ def test_without_annealing_they_stay(network: str) -> None:
 
 
 def test_bad_input() -> None:
-    for name in ("novelty_weight", "surprise_weight", "anneal"):
-        with pytest.raises(UserError, match=rf"{name.replace('_', '-')} is -1; it must satisfy 0 ≤ "):
+    for name, low in (("novelty_weight", 0), ("surprise_weight", 0), ("anneal", 1)):
+        with pytest.raises(UserError, match=rf"{name.replace('_', '-')} is -1; it must satisfy {low} ≤ "):
             make("hyperx", **{name: -1})
     with pytest.raises(UserError, match="algorithm hyperx has no setting 'explore'"):
         make("hyperx", explore=False)

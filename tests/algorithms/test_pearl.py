@@ -312,7 +312,7 @@ def test_two_goals_are_told_apart() -> None:
     goals = jnp.asarray([[0.5, 0.0], [-1.0, 0.0]])
     sides = TaskSet(benchmark.train.tasks._replace(goal=goals, dense=jnp.ones((2,), bool)))  # type: ignore[attr-defined]
     benchmark = benchmark._replace(train=sides, test=sides)
-    fields = {"tasks": 4, "rounds": 3, "context_rounds": 0, "streams": 2, "exploration": 2, "hidden": (32,)}
+    fields = {"tasks": 4, "rounds": 3, "context_rounds": None, "streams": 2, "exploration": 2, "hidden": (32,)}
     fields |= {"encoder_hidden": (16,), "gradient_steps": 50, "meta_batch": 8, "batch": 32, "context": 20}
     fields |= {"capacity": 400, "discount": 0.9, "reward_scale": 20.0, "learning_rate": 3e-3, "target_rate": 0.02}
     algorithm = registry.make_algorithm("pearl", None, benchmark.spec, fields)
@@ -332,7 +332,7 @@ def test_two_goals_are_told_apart() -> None:
     [
         ({"context": 21}, "context is 21, but a meta-iteration collects 20 transitions of a task to draw it from"),
         ({"capacity": 29}, "capacity is 29; it must satisfy 30 ≤ capacity"),
-        ({"context_rounds": 4}, "context-rounds is 4; it must satisfy 0 ≤ context-rounds ≤ 3"),
+        ({"context_rounds": 4}, "context-rounds is 4; it must satisfy 1 ≤ context-rounds ≤ 3"),
         ({"target_rate": 1.5}, "target-rate is 1.5"),
         ({"discount": 1.1}, "discount is 1.1"),
         ({"hidden": (0,)}, "hidden is 0"),

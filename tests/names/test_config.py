@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 
 import adaptax
 from adaptax import UserError
+from adaptax.names import registry
 from adaptax.names.config import (
     Config,
     check_same,
@@ -26,6 +27,7 @@ from adaptax.run import checkpoint
 from adaptax.run.train import Settings
 
 OLD = Path(__file__).parent / "runs_of_abefc1b"
+DISCRETE = ("rl2-dqn", "multitask-dqn")
 
 
 @pytest.mark.parametrize(
@@ -64,6 +66,50 @@ def test_three_flags_are_one_field_now(tmp_path: Path, flags: tuple[str, ...], a
     assert (getattr(algorithm, "adapts"), getattr(algorithm, "inner_steps")) == (adapts, 2)  # noqa: B009
 
 
+def test_what_is_left_out_was_0_in_the_first_schema(tmp_path: Path) -> None:
+    names = ("steps", "episodes", "decay", "anneal", "decoded_beliefs", "decoded_steps")
+    names += ("context_rounds", "judged_exploration", "head_hidden")
+    honest = {"exploration_episodes": 0, "entropy": 0.0, "first_order": False}
+
+    def read(schema: int = 1, **fields: Any) -> Mapping[str, Any]:
+        written = {**dict.fromkeys(names, 0), **honest}
+        changed(tmp_path, lambda values: values.update(schema=schema, hyperparameters=written, **fields))
+        return read_config(tmp_path).hyperparameters
+
+    assert read() == {**dict.fromkeys(names), **honest}
+    assert read(algorithm="RL2", algorithm_is_named=False) == read(), "an own value of a type of this package"
+    assert set(read(algorithm="Theirs", algorithm_is_named=False).values()) == {0}, "what a 0 says there is not known"
+    assert set(read(schema=2).values()) == {0}
+    changed(tmp_path, lambda values: values.update(schema=2))
+    with pytest.raises(UserError, match="^episodes is 0; it must satisfy 1 ≤ episodes$"):
+        restore(tmp_path, read_config(tmp_path), None, adaptax.benchmark("bandit"))
+
+
+@pytest.mark.parametrize(("name", "left_out"), [("rl2", ("episodes", "head_hidden")), ("boil", ("steps",))])
+def test_an_older_run_goes_on(name: str, left_out: tuple[str, ...], tmp_path: Path) -> None:
+    before = read_config(OLD / name)
+    algorithm, _ = restore(OLD / name, before, None, None)
+    assert [getattr(algorithm, field) for field in left_out] == [None] * len(left_out)
+    written = {field.name: getattr(algorithm, field.name) for field in fields(algorithm) if field.name != "spec"}  # type: ignore[arg-type]
+    now = replace(before, hyperparameters=written)
+    check_same(before, now, OLD / name, algorithm)
+    write_config(tmp_path, now)
+    assert json.loads((tmp_path / "config.json").read_text())["schema"] == 2
+    assert read_config(tmp_path) == now
+
+
+@pytest.mark.parametrize("name", [name for name, entry in registry.ALGORITHMS.items() if not entry.fixed])
+def test_0_is_no_way_to_leave_something_out(name: str) -> None:
+    build = registry.algorithm_entry(name).load()
+    made = adaptax.algorithm(name, "gridnavi" if name in DISCRETE else "sparse-navigation")
+    optional = [field for field, kind in get_type_hints(build).items() if kind == int | None]
+    for field in optional:
+        said = field.replace("_", "-")
+        with pytest.raises(UserError, match=rf"^{said} is 0; it must satisfy 1 ≤ {said}( ≤ \d+)?$"):
+            replace(made, **{field: 0})
+    assert optional
+
+
 def test_a_field_that_came_later_was_its_default_before() -> None:
     before, on = read_config(OLD / "boil"), name_benchmark("navigation", {})
     older = replace(before, hyperparameters={k: v for k, v in before.hyperparameters.items() if k != "context"})
@@ -82,11 +128,12 @@ def test_a_field_that_came_later_was_its_default_before() -> None:
 def test_a_config_comes_back_as_it_was(tmp_path: Path) -> None:
     """Tuples among the settings included, though JSON has none."""
     on = name_benchmark("navigation", {"horizon": 6})
-    algorithm = name_algorithm("maml", on, {"hidden": (4, 4)})
+    algorithm = name_algorithm("maml", on, {"hidden": (4, 4), "decay": 7})
     written = make_config(algorithm, "maml", on, Settings(3, seed=2))
     write_config(tmp_path, written)
     assert read_config(tmp_path) == written
     assert written.hyperparameters["hidden"] == (4, 4) and written.benchmark_settings["horizon"] == 6
+    assert (written.hyperparameters["decay"], written.hyperparameters["steps"]) == (7, None)
     assert isinstance(written, Config) and (written.seed, written.iterations, written.log_every) == (2, 3, 1)
 
 

@@ -27,7 +27,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "maml": {"hidden": (8,), "streams": 3, "step_size": 0.5},
     "rl2": {"hidden": 8, "tasks": 4},
     "multitask-ppo": {"hidden": (8,), "tasks": 4},
-    "pearl": {"hidden": (8,), "encoder_hidden": (8,), "streams": 1, "rounds": 4, "context": 5, "context_rounds": 0},
+    "pearl": {"hidden": (8,), "encoder_hidden": (8,), "streams": 1, "rounds": 4, "context": 5, "context_rounds": None},
     "varibad": {"hidden": 8, "policy_hidden": (8,), "tasks": 4},
 }
 HOSTED = {"navigation": HostedNavigation, "sparse-navigation": HostedSparse, "gridnavi": HostedGrid}

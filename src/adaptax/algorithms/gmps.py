@@ -91,8 +91,8 @@ class GMPS:
     """Tasks per meta-iteration."""
     streams: Annotated[int, at_least(1)] = 20
     """Trajectories per task and round."""
-    steps: Annotated[int, at_least(0)] = 0
-    """Environment steps per trajectory and round; 0: one full-length trial of the benchmark's protocol."""
+    steps: Annotated[int | None, at_least(1)] = None
+    """Environment steps per trajectory and round; None: one full-length trial of the benchmark's protocol."""
     expert_iterations: Annotated[int, at_least(1)] = 100
     """Meta-iterations in which the experts are trained, before imitation begins."""
     expert_epochs: Annotated[int, at_least(1)] = 20

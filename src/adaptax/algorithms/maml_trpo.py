@@ -60,8 +60,8 @@ class MAMLTRPO:
     """Tasks per meta-iteration."""
     streams: Annotated[int, at_least(1)] = 20
     """Trajectories per task and round."""
-    steps: Annotated[int, at_least(0)] = 0
-    """Environment steps per trajectory and round; 0: one full-length trial of the benchmark's protocol."""
+    steps: Annotated[int | None, at_least(1)] = None
+    """Environment steps per trajectory and round; None: one full-length trial of the benchmark's protocol."""
     inner_steps: Annotated[int, at_least(0)] = 1
     """Gradient steps during meta-training."""
     step_size: Annotated[float, at_least(0)] = 0.1

@@ -71,8 +71,8 @@ class MultitaskDQN:
     """Tasks per iteration."""
     streams: Annotated[int, at_least(1)] = 4
     """Trajectories per task and round."""
-    steps: Annotated[int, at_least(0)] = 0
-    """Environment steps per trajectory and round; 0: one full-length trial of the benchmark's protocol."""
+    steps: Annotated[int | None, at_least(1)] = None
+    """Environment steps per trajectory and round; None: one full-length trial of the benchmark's protocol."""
     hidden: Annotated[tuple[int, ...], at_least(1)] = (128, 128)
     """Hidden ReLU units of the layers of Q."""
     double: bool = True

@@ -50,8 +50,8 @@ class MultitaskPPO:
     """Tasks per iteration."""
     streams: Annotated[int, at_least(1)] = 20
     """Trajectories per task and round."""
-    steps: Annotated[int, at_least(0)] = 0
-    """Environment steps per trajectory and round; 0: one full-length trial of the benchmark's protocol."""
+    steps: Annotated[int | None, at_least(1)] = None
+    """Environment steps per trajectory and round; None: one full-length trial of the benchmark's protocol."""
     hidden: Annotated[tuple[int, ...], at_least(1)] = (100, 100)
     """Hidden units of the policy's layers."""
     discount: Annotated[float, between(0, 1)] = 0.99

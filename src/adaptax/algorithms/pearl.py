@@ -86,16 +86,16 @@ class PEARL:
     """Tasks per meta-iteration from which data are collected."""
     rounds: Annotated[int, at_least(1)] = 2
     """Rounds of a trial, with a new belief after each."""
-    context_rounds: int = 1
-    """How many of them, from the first, contexts are drawn from; 0: all."""
+    context_rounds: int | None = 1
+    """How many of them, from the first, contexts are drawn from; None: all."""
     streams: Annotated[int, at_least(1)] = 2
     """Episodes that are collected side by side in a round, with latents of their own."""
-    steps: Annotated[int, at_least(0)] = 0
-    """Environment steps per stream and round; 0: one full-length episode."""
+    steps: Annotated[int | None, at_least(1)] = None
+    """Environment steps per stream and round; None: one full-length episode."""
     exploration: Annotated[int, at_least(0)] = 2
     """Episodes on a training task until which latents are drawn from the prior."""
-    judged_exploration: Annotated[int, at_least(0)] = 0
-    """The same on a new task; 0: as many."""
+    judged_exploration: Annotated[int | None, at_least(1)] = None
+    """The same on a new task; None: as many."""
     explore_until_rewarded: bool = False
     """Draw latents from the prior for longer, as long as no reward but 0 was perceived (for sparse rewards)."""
     judged_by_mean: bool = True
@@ -130,8 +130,8 @@ class PEARL:
     """ρ: factor on rewards, in place of a temperature."""
     learning_rate: Annotated[float, above(0)] = 3e-4
     """Adam's step size, for all networks."""
-    decay: Annotated[int, at_least(0)] = 0
-    """Meta-iterations over which it goes linearly to zero; 0: never."""
+    decay: Annotated[int | None, at_least(1)] = None
+    """Meta-iterations over which it goes linearly to zero; None: never."""
     target_rate: Annotated[float, above(0), at_most(1)] = 0.005
     """τ: rate at which V̄ follows V."""
     mean_weight: Annotated[float, at_least(0)] = 1e-3
@@ -141,7 +141,7 @@ class PEARL:
 
     def __post_init__(self) -> None:
         check_ranges(self)
-        check_range("context_rounds", self.context_rounds, 0, self.rounds)
+        check_range("context_rounds", self.context_rounds, 1, self.rounds)
         squashed.check_bounded(self.spec.action_space, "PEARL")
         if self.spec.training_tasks is None:
             raise UserError(
@@ -250,7 +250,7 @@ class PEARL:
 
     @property
     def _optimizer(self) -> optax.GradientTransformation:
-        return adam(self.learning_rate, updates=self.decay * self.gradient_steps)
+        return adam(self.learning_rate, updates=self.decay and self.decay * self.gradient_steps)
 
     def update(self, state: PEARLState, trials: Trial, key: Key) -> tuple[PEARLState, Metrics]:
         def flat(x: Array) -> Array:  # [N, R, B, T, ...] -> [N, R·B·T, ...]
@@ -258,7 +258,7 @@ class PEARL:
 
         held = jax.tree.map(flat, self._transitions(trials.rollouts))
         transitions = buffers.add_by_task(state.transitions, trials.birth.index, held)
-        read = jax.tree.map(lambda x: flat(x[:, : self.context_rounds or None]), self._read(trials.rollouts))
+        read = jax.tree.map(lambda x: flat(x[:, : self.context_rounds]), self._read(trials.rollouts))
         contexts = buffers.add_by_task(state.contexts, trials.birth.index, read, clear=True)
 
         def improve(learned: Learned, key: Key) -> tuple[Learned, Metrics]:

@@ -51,16 +51,16 @@ class Reptile:
     """Tasks per meta-iteration."""
     streams: Annotated[int, at_least(1)] = 20
     """Trajectories per task and round."""
-    steps: Annotated[int, at_least(0)] = 0
-    """Environment steps per trajectory and round; 0: one full-length trial of the benchmark's protocol."""
+    steps: Annotated[int | None, at_least(1)] = None
+    """Environment steps per trajectory and round; None: one full-length trial of the benchmark's protocol."""
     inner_steps: Annotated[int, at_least(1)] = 5
     """k: rounds per task, with a step after each."""
     step_size: Annotated[float, at_least(0)] = 0.01
     """Adam's step size on a task."""
     interpolation: Annotated[float, between(0, 1)] = 1.0
     """ε: how far the initialisation moves towards the adapted parameters."""
-    decay: Annotated[int, at_least(0)] = 0
-    """Meta-iterations over which ε goes linearly to zero; 0: never."""
+    decay: Annotated[int | None, at_least(1)] = None
+    """Meta-iterations over which ε goes linearly to zero; None: never."""
     hidden: Annotated[tuple[int, ...], at_least(1)] = (100, 100)
     """Hidden units of the policy's layers."""
     discount: Annotated[float, between(0, 1)] = 0.99

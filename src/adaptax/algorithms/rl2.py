@@ -78,15 +78,15 @@ class RL2:
     """Tasks per meta-iteration."""
     streams: Annotated[int, at_least(1)] = 1
     """Independent trials on each task."""
-    episodes: Annotated[int, at_least(0)] = 0
-    """Episodes per trial; 0: as many as the benchmark's protocol says."""
+    episodes: Annotated[int | None, at_least(1)] = None
+    """Episodes per trial; None: as many as the benchmark's protocol says."""
     network: str = "gru"
     """The recurrent network: gru, lstm, or a transformer that attends to the whole trial."""
     hidden: Annotated[int, at_least(1)] = 128
     """Hidden units of the recurrent network."""
-    head_hidden: Annotated[int, at_least(0)] = 0
+    head_hidden: Annotated[int | None, at_least(1)] = None
     """Units of a ReLU layer that the policy and the value have in front of them, on the recurrence's output and the
-    observation; 0: none."""
+    observation; None: no layer."""
     pairs: bool = False
     """Whether the recurrence also reads which observation–action pair the last reward came from, as one product."""
     exploration_episodes: int = 0
@@ -103,9 +103,9 @@ class RL2:
     """Parts into which each pass is cut (whole trials)."""
     learning_rate: Annotated[float, above(0)] = 1e-3
     """Adam's step size."""
-    decay: Annotated[int, at_least(0)] = 0
+    decay: Annotated[int | None, at_least(1)] = None
     """Meta-iterations over which the step size goes linearly to zero, and the entropy bonus in two thirds of them;
-    0: never."""
+    None: never."""
     entropy: Annotated[float, at_least(0)] = 0.0
     """Weight of the entropy bonus."""
     final_entropy: float = 0.0
@@ -192,7 +192,7 @@ class RL2:
 
     @property
     def _optimizer(self) -> optax.GradientTransformation:
-        updates = self.decay * self.epochs * self.minibatches
+        updates = self.decay and self.decay * self.epochs * self.minibatches
         return adam(self.learning_rate, self.gradient_clip, updates, eps=1e-5)
 
     def update(self, state: RL2State, trials: Trial, key: Key) -> tuple[RL2State, Metrics]:

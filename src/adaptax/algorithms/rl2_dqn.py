@@ -85,8 +85,8 @@ class RL2DQN:
     """Tasks per meta-iteration."""
     streams: Annotated[int, at_least(1)] = 1
     """Independent trials on each task."""
-    episodes: Annotated[int, at_least(0)] = 0
-    """Episodes per trial; 0: as many as the benchmark's protocol says."""
+    episodes: Annotated[int | None, at_least(1)] = None
+    """Episodes per trial; None: as many as the benchmark's protocol says."""
     network: str = "gru"
     """The recurrent network: gru, lstm, or a transformer that attends to the whole trial."""
     hidden: Annotated[int, at_least(1)] = 64
@@ -113,8 +113,8 @@ class RL2DQN:
     """τ: rate at which the target network follows, at every gradient step."""
     learning_rate: Annotated[float, above(0)] = 1e-3
     """Adam's step size."""
-    decay: Annotated[int, at_least(0)] = 0
-    """Meta-iterations over which the step size goes linearly to zero; 0: never."""
+    decay: Annotated[int | None, at_least(1)] = None
+    """Meta-iterations over which the step size goes linearly to zero; None: never."""
     gradient_clip: Annotated[float, above(0)] = 0.5
     """Largest global norm of a gradient."""
     epsilon: Annotated[float, between(0, 1)] = 1.0
@@ -209,7 +209,7 @@ class RL2DQN:
 
     @property
     def _optimizer(self) -> optax.GradientTransformation:
-        return adam(self.learning_rate, self.gradient_clip, self.decay * self.gradient_steps, eps=1e-5)
+        return adam(self.learning_rate, self.gradient_clip, self.decay and self.decay * self.gradient_steps, eps=1e-5)
 
     def update(self, state: RL2DQNState, trials: Trial, key: Key) -> tuple[RL2DQNState, Metrics]:
         rollouts = jax.tree.map(lambda x: x[:, 0], trials.rollouts)  # the only round: [N, B, T]

@@ -88,8 +88,8 @@ class RL2SAC:
     """Tasks per meta-iteration."""
     streams: Annotated[int, at_least(1)] = 1
     """Independent trials on each task."""
-    episodes: Annotated[int, at_least(0)] = 0
-    """Episodes per trial; 0: as many as the benchmark's protocol says."""
+    episodes: Annotated[int | None, at_least(1)] = None
+    """Episodes per trial; None: as many as the benchmark's protocol says."""
     network: str = "gru"
     """The recurrent network: gru, lstm, or a transformer that attends to the whole trial."""
     hidden: Annotated[int, at_least(1)] = 64
@@ -112,8 +112,8 @@ class RL2SAC:
     """τ: rate at which the target networks follow, at every gradient step."""
     learning_rate: Annotated[float, above(0)] = 1e-3
     """Adam's step size for the networks."""
-    decay: Annotated[int, at_least(0)] = 0
-    """Meta-iterations over which it goes linearly to zero; 0: never."""
+    decay: Annotated[int | None, at_least(1)] = None
+    """Meta-iterations over which it goes linearly to zero; None: never."""
     gradient_clip: Annotated[float, above(0)] = 0.5
     """Largest global norm of a gradient of the networks."""
     actor_weight: Annotated[float, above(0)] = 1.0
@@ -201,7 +201,8 @@ class RL2SAC:
     @property
     def _optimizers(self) -> tuple[optax.GradientTransformation, optax.GradientTransformation]:
         """Of the networks and of the temperature."""
-        networks = adam(self.learning_rate, self.gradient_clip, self.decay * self.gradient_steps, eps=1e-5)
+        updates = self.decay and self.decay * self.gradient_steps
+        networks = adam(self.learning_rate, self.gradient_clip, updates, eps=1e-5)
         return networks, adam(self.temperature_learning_rate)
 
     def update(self, state: RL2SACState, trials: Trial, key: Key) -> tuple[RL2SACState, Metrics]:

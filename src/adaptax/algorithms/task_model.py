@@ -101,8 +101,8 @@ class TaskModel:
     """Tasks per meta-iteration."""
     streams: Annotated[int, at_least(1)] = 20
     """Trajectories per task and round."""
-    steps: Annotated[int, at_least(0)] = 0
-    """Environment steps per trajectory and round; 0: one full-length trial of the benchmark's protocol."""
+    steps: Annotated[int | None, at_least(1)] = None
+    """Environment steps per trajectory and round; None: one full-length trial of the benchmark's protocol."""
     inner_steps: Annotated[int, at_least(0)] = 1
     """Gradient steps during meta-training, after the probing round."""
     step_size: Annotated[float, at_least(0)] = 0.1
@@ -127,8 +127,8 @@ class TaskModel:
     """λ of the generalized advantage estimate."""
     learning_rate: Annotated[float, above(0)] = 1e-3
     """Adam's step size in the outer loop."""
-    decay: Annotated[int, at_least(0)] = 0
-    """Meta-iterations over which the outer step size goes linearly to zero; 0: never."""
+    decay: Annotated[int | None, at_least(1)] = None
+    """Meta-iterations over which the outer step size goes linearly to zero; None: never."""
     epochs: Annotated[int, at_least(1)] = 1
     """Outer gradient steps on one meta-batch: 1 is Adam on the policy gradient, more is PPO."""
     clip: Annotated[float, above(0)] = 0.2
@@ -257,7 +257,7 @@ class TaskModel:
 
     @property
     def _optimizer(self) -> optax.GradientTransformation:
-        return adam(self.learning_rate, self.gradient_clip, self.decay * self.epochs)
+        return adam(self.learning_rate, self.gradient_clip, self.decay and self.decay * self.epochs)
 
     def update(self, state: TaskModelState, trials: Trial, key: Key) -> tuple[TaskModelState, Metrics]:
         lessons = self.lessons(trials)

@@ -92,8 +92,8 @@ class VariBAD:
     """Tasks per meta-iteration."""
     streams: Annotated[int, at_least(1)] = 1
     """Independent trials on each task."""
-    episodes: Annotated[int, at_least(0)] = 0
-    """Episodes per trial; 0: as many as the benchmark's protocol says."""
+    episodes: Annotated[int | None, at_least(1)] = None
+    """Episodes per trial; None: as many as the benchmark's protocol says."""
     latent: Annotated[int, at_least(1)] = 5
     """Z: size of m."""
     network: str = "gru"
@@ -111,10 +111,10 @@ class VariBAD:
     """What the decoder predicts: the reward, with unit variance; or whether it is positive."""
     state_weight: Annotated[float, at_least(0)] = 0.0
     """Weight of predicting states too, for tasks that differ in dynamics; 0: rewards alone."""
-    decoded_beliefs: Annotated[int, at_least(0)] = 0
-    """How many beliefs of a trial enter one estimate of the evidence bound, drawn evenly; 0: all."""
-    decoded_steps: Annotated[int, at_least(0)] = 0
-    """How many steps of the trial they predict, drawn evenly; 0: all."""
+    decoded_beliefs: Annotated[int | None, at_least(1)] = None
+    """How many beliefs of a trial enter one estimate of the evidence bound, drawn evenly; None: all."""
+    decoded_steps: Annotated[int | None, at_least(1)] = None
+    """How many steps of the trial they predict, drawn evenly; None: all."""
     prior_weight: Annotated[float, at_least(0)] = 0.1
     """w: weight of KL(q_t ‖ q_{t−1})."""
     model_learning_rate: Annotated[float, above(0)] = 1e-3
@@ -139,8 +139,8 @@ class VariBAD:
     """Parts into which each pass is cut."""
     learning_rate: Annotated[float, above(0)] = 7e-4
     """Adam's step size for policy and value."""
-    decay: Annotated[int, at_least(0)] = 0
-    """Meta-iterations over which both step sizes and the entropy bonus go linearly to zero; 0: never."""
+    decay: Annotated[int | None, at_least(1)] = None
+    """Meta-iterations over which both step sizes and the entropy bonus go linearly to zero; None: never."""
     entropy: Annotated[float, at_least(0)] = 0.01
     """Weight of the entropy bonus."""
     value_weight: Annotated[float, at_least(0)] = 0.5
@@ -155,8 +155,8 @@ class VariBAD:
     """λ_h: weight of the bonus for what random network distillation finds new."""
     surprise_weight: Annotated[float, at_least(0)] = 1.0
     """λ_v: weight of the bonus for what the decoder gets wrong."""
-    anneal: Annotated[int, at_least(0)] = 0
-    """Meta-iterations over which both bonuses go linearly to zero; 0: never."""
+    anneal: Annotated[int | None, at_least(1)] = None
+    """Meta-iterations over which both bonuses go linearly to zero; None: never."""
 
     def __post_init__(self) -> None:
         check_ranges(self)
@@ -243,8 +243,8 @@ class VariBAD:
     @property
     def _optimizers(self) -> tuple[optax.GradientTransformation, optax.GradientTransformation]:
         """Of the model and of the heads."""
-        model = adam(self.model_learning_rate, updates=self.decay * self.model_updates)
-        passes = self.decay * self.epochs * self.minibatches
+        model = adam(self.model_learning_rate, updates=self.decay and self.decay * self.model_updates)
+        passes = self.decay and self.decay * self.epochs * self.minibatches
         return model, adam(self.learning_rate, self.gradient_clip, passes, eps=1e-5)
 
     def update(self, state: VariBADState, trials: Trial, key: Key) -> tuple[VariBADState, Metrics]:
@@ -293,7 +293,7 @@ class VariBAD:
         (heads, optimizer), metrics = minibatches.epochs(improve, carry, batch, key, self.epochs, self.minibatches)
         return heads, optimizer, jax.tree.map(jnp.mean, metrics)
 
-    def _remaining(self, iteration: Array, decay: int) -> Array:
+    def _remaining(self, iteration: Array, decay: int | None) -> Array:
         if not decay:
             return jnp.ones((), jnp.float32)
         return jnp.maximum(1.0 - iteration.astype(jnp.float32) / decay, 0.0)

@@ -70,7 +70,7 @@ JOBS = [
             "gradient_steps": 10,
             "batch": 256,
             "context": 1000,
-            "context_rounds": 0,
+            "context_rounds": None,
             "latent": 5,
             "hidden": (300, 300, 300),
             "encoder_hidden": (200, 200, 200),

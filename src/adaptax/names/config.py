@@ -17,7 +17,7 @@ from ..types import Algorithm, Benchmark, UserError
 from . import registry
 from .provenance import command, git_revision, versions, write_whole
 
-SCHEMA = 1
+SCHEMA = 2  # 1: a hyper-parameter that is left out was 0, and now is None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,11 +178,11 @@ def read_config(directory: str | Path) -> Config:
     if not isinstance(values, dict):
         raise UserError(f"{path} is damaged: it holds no JSON object")
     schema = values.pop("schema", None)
-    if schema != SCHEMA:
+    if schema not in (1, SCHEMA):
         raise UserError(
             f"{path} has schema {schema!r}, which this version of adaptax does not read; {_written_by(values)}"
         )
-    values = _of_older_versions(values)
+    values = _of_older_versions(values, schema)
     kinds = get_type_hints(Config)
     for name in [*kinds, *values]:
         if name not in values:
@@ -199,10 +199,13 @@ def read_config(directory: str | Path) -> Config:
 _KINDS = {str: "a string", bool: "true or false", int: "a whole number", Mapping: "an object"}
 
 
-def _of_older_versions(values: Mapping[str, Any]) -> dict[str, Any]:
-    """What an older version wrote into a file of this schema, in the words of today."""
+def _of_older_versions(values: Mapping[str, Any], schema: int) -> dict[str, Any]:
+    """What an older version wrote into a file, in the words of today."""
     values = {"workers": 0, "ray": "", **values}  # the first runs had no workers
     written = values.get("hyperparameters")
+    if schema == 1 and isinstance(written, Mapping) and values.get("algorithm") in _ours():
+        written = {name: None if name in _ZERO and value == 0 else value for name, value in written.items()}
+        values["hyperparameters"] = written
     if values.get("algorithm_is_named") and isinstance(written, Mapping) and not _FLAGS.keys().isdisjoint(written):
         said = next((words for flag, words in _FLAGS.items() if written.get(flag)), {"adapts": "all"})
         kept = {name: value for name, value in written.items() if name not in _FLAGS}
@@ -216,6 +219,14 @@ _FLAGS = {
     "adapt_only_body": {"adapts": "body"},
     "adapt_only_context": {"adapts": "context"},
 }
+# Hyper-parameters whose 0 said once what None says now.
+_ZERO = frozenset({"steps", "episodes", "decay", "anneal", "decoded_beliefs", "decoded_steps"})
+_ZERO |= {"context_rounds", "judged_exploration", "head_hidden"}
+
+
+def _ours() -> list[str]:
+    """The algorithms of this package, by their names and their types: what a 0 says in another is its author's."""
+    return [*registry.ALGORITHMS, *(entry.target.partition(":")[2] for entry in registry.ALGORITHMS.values())]
 
 
 def _written_by(values: Mapping[str, Any]) -> str:

@@ -68,8 +68,8 @@ class Belief(NamedTuple):
 
     With a `state_weight` a second decoder predicts s_k from (s_{k−1}, a_{k−1}, m), Gaussian with unit variance, for
     tasks that differ in dynamics; of images and tokens it predicts the features, as they are. `beliefs` and `steps`,
-    where they are not 0, are how many of a trial's beliefs are decoded, and for how many of its steps: drawn afresh for
-    every trial, and weighted so that the sum is expected to be that of all.
+    where they are not None, are how many of a trial's beliefs are decoded, and for how many of its steps: drawn afresh
+    for every trial, and weighted so that the sum is expected to be that of all.
 
     The encoder's `network` is one of `nets.RECURRENT`, and `span` its own: for how many steps units start out
     remembering, or how many a transformer's context holds, no fewer than a trial has.
@@ -83,8 +83,8 @@ class Belief(NamedTuple):
     cells: Sequence[int]
     positive: bool
     state_weight: float = 0.0
-    beliefs: int = 0
-    steps: int = 0
+    beliefs: int | None = None
+    steps: int | None = None
     network: str = "gru"
     span: int = 1
 
@@ -310,11 +310,11 @@ def _pairs(latent: Array, steps: Array) -> Array:
     return jnp.concatenate([each, jnp.broadcast_to(steps, (*shape, steps.shape[1]))], axis=-1)
 
 
-def _some(key: Key, tree: Any, count: int) -> tuple[Any, float]:
+def _some(key: Key, tree: Any, count: int | None) -> tuple[Any, float]:
     """`count` of the L entries of each row [S, L, ...], none twice, the same of all leaves, and L / `count`; all of
-    them, and 1, where `count` is 0 or no less than L."""
+    them, and 1, where `count` is None or no less than L."""
     trials, length = jax.tree.leaves(tree)[0].shape[:2]
-    if not 0 < count < length:
+    if count is None or count >= length:
         return tree, 1.0
     chosen = jnp.argsort(jax.random.uniform(key, (trials, length)), axis=1)[:, :count]
     return jax.tree.map(lambda x: jax.vmap(lambda row, at: row[at])(x, chosen), tree), length / count
