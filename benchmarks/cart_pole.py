@@ -8,12 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import common
-import numpy as np
-from common import RUNS, arguments, document, row, seeds_of, strategy_returns, write
+from common import arguments, document, returns_by_episode, row, seeds_of, strategy_returns, write
 
 from adaptax.names import registry
-from adaptax.run.evaluate import Protocol, evaluate
+from adaptax.run.evaluate import Protocol
 
 ON = "cart-pole"
 PROTOCOL = Protocol(tasks=100, episodes=2, seed=1)
@@ -23,15 +21,8 @@ TITLES = {"rl2": "RL² (GRU), cart-pole", "varibad": "VariBAD, cart-pole", "rl2-
 
 def measure(name: str, options: Any) -> None:
     """Train every seed with the pair's defaults, evaluate it on unseen carts, and write the result file."""
-    iterations = options.iterations or registry.defaults(name, ON).iterations
-    returns, seconds, steps = [], [], 0
-    for seed in seeds_of(options):
-        agent, last = common.trained(RUNS / f"cart-pole-{name}-seed{seed}", name, ON, options, iterations, seed)
-        found = evaluate(agent.algorithm, agent.benchmark, agent.benchmark.test, agent.params, PROTOCOL)
-        returns.append(found.returns[:, 0, 0].astype(np.float64))
-        seconds.append(last["seconds"])
-        steps = last["environment_steps"]
-    each = np.stack(returns)  # [seeds, carts, episodes]
+    iterations = registry.defaults(name, ON).iterations
+    each, cost = returns_by_episode(f"cart-pole-{name}", name, ON, options, iterations, PROTOCOL)
     known = {who: strategy_returns(who, ON, {}, PROTOCOL)[None, :, 0, 0, 1] for who in ("random", "known-cart")}
     result = document(
         f"cart_pole_{name.replace('-', '_')}",
@@ -40,8 +31,7 @@ def measure(name: str, options: Any) -> None:
         each[:, :, 1],
         seeds=seeds_of(options),
         tasks=PROTOCOL.tasks,
-        steps=steps,
-        seconds=float(np.mean(seconds)),
+        **cost,
         note="200 steps are the most there is. What is stepped after a trial's second episode counts as stepped",
         target=TARGET,
         bounds=[("known cart", float(known["known-cart"].mean()))],

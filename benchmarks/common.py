@@ -106,6 +106,24 @@ def trained(
     return api.load(out), json.loads(rows[-1])
 
 
+def returns_by_episode(
+    name: str, algorithm: str, on: str, options: argparse.Namespace, iterations: int, protocol: Protocol, **given: Any
+) -> tuple[np.ndarray, dict[str, Any]]:
+    """Returns [seeds, tasks, episodes] of the first round on test tasks, the mean over streams, and what they cost: the
+    steps of a seed, and seconds in the mean. Seeds are trained first, in `RUNS`/<name>-seed<seed> (`trained`)."""
+    from adaptax.run.evaluate import evaluate
+
+    returns, seconds, steps = [], [], 0
+    for seed in seeds_of(options):
+        out = RUNS / f"{name}-seed{seed}"
+        agent, last = trained(out, algorithm, on, options, options.iterations or iterations, seed, **given)
+        found = evaluate(agent.algorithm, agent.benchmark, agent.benchmark.test, agent.params, protocol)
+        returns.append(found.returns[:, 0].mean(axis=1, dtype=np.float64))
+        seconds.append(last["seconds"])
+        steps = last["environment_steps"]
+    return np.stack(returns), {"steps": steps, "seconds": float(np.mean(seconds))}
+
+
 def known_goal(on: str, settings: Mapping[str, Any], protocol: Protocol, split: str = "test") -> tuple[str, float]:
     """The bound that an agent reaches which knows the goal."""
     return "known goal", float(strategy_returns("known-goal", on, settings, replace(protocol, rounds=1), split).mean())

@@ -10,23 +10,21 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import common
 import numpy as np
-from common import RESULTS, RUNS, arguments, document, row, seeds_of, strategy_returns, write
+from common import RESULTS, arguments, document, returns_by_episode, row, seeds_of, strategy_returns, write
 
-from adaptax.run.evaluate import Protocol, evaluate
+from adaptax.run.evaluate import Protocol
 
 NAME, ON, SETTINGS = "hopper_params", "hopper-params", {"episodes": 2}
 PROTOCOL = Protocol(tasks=10, streams=20, episodes=2, seed=1)
 ITERATIONS = 150  # × 40 bodies × 400 steps
-# A discount near 1: at 0.99 an early fall costs next to nothing, since the second episode follows at once.
 PPO = {"tasks": 40, "minibatches": 8, "epochs": 4}
 BELIEF = {
     **{"state_weight": 1.0, "decoded_beliefs": 10, "decoded_steps": 50, "decoder_hidden": (64, 64)},
     **{"model_updates": 5, "policy_hidden": (64, 64), "normalize": True},
     **{"discount": 0.999, "clip": 0.2, "entropy": 0.0, "learning_rate": 1e-3},
 }
-FEED_FORWARD = {"tasks": 40, "streams": 1, "epochs": 20, "trace": 0.95, "hidden": (64, 64), "learning_rate": 1e-3}
+FEED_FORWARD = {"tasks": 40, "streams": 1, "epochs": 20, "hidden": (64, 64), "discount": 0.999, "trace": 0.95}
 AGENTS: dict[str, tuple[str, dict[str, Any]]] = {
     "multi-task PPO": ("multitask-ppo", FEED_FORWARD),
     "RL² (GRU)": ("rl2", {**PPO, "hidden": 64, "head_hidden": 64, "discount": 0.999, "learning_rate": 2e-3}),
@@ -35,51 +33,29 @@ AGENTS: dict[str, tuple[str, dict[str, Any]]] = {
 BASELINE = "multi-task PPO"
 
 
-def returns_of(label: str, options: Any) -> tuple[np.ndarray, dict[str, Any]]:
-    """Returns [seeds, bodies, episodes] on the test bodies, and the last row of the metrics."""
-    algorithm, hyperparameters = AGENTS[label]
-    found, last = [], {}
-    for seed in seeds_of(options):
-        agent, last = common.trained(
-            RUNS / f"{NAME}-{label.split()[0].lower()}-seed{seed}",
-            algorithm,
-            ON,
-            options,
-            options.iterations or ITERATIONS,
-            seed,
-            settings=SETTINGS,
-            hyperparameters=hyperparameters,
-            log_every=2,
-        )
-        result = evaluate(agent.algorithm, agent.benchmark, agent.benchmark.test, agent.params, PROTOCOL)
-        found.append(result.returns[:, 0].mean(axis=1).astype(np.float64))
-    return np.stack(found), last
-
-
 def main() -> None:
     parser = arguments(__doc__ or "")
     parser.add_argument("--only", nargs="+", choices=list(AGENTS), default=list(AGENTS), metavar="NAME")
     options = parser.parse_args()
     path = RESULTS / f"{NAME}.json"
     for label in options.only:
-        values, last = returns_of(label, options)
+        algorithm, hyperparameters = AGENTS[label]
+        given = {"settings": SETTINGS, "hyperparameters": hyperparameters, "log_every": 2}
+        name = f"{NAME}-{label.split()[0].lower()}"
+        values, cost = returns_by_episode(name, algorithm, ON, options, ITERATIONS, PROTOCOL, **given)
         known: dict[str, Any] = json.loads(path.read_text())["agents"] if path.exists() else {}
-        known[label] = {
-            "returns": values.round(2).tolist(),
-            "steps": last["environment_steps"],
-            "seconds": last["seconds"],
-        }
+        known[label] = {"returns": values.round(2).tolist(), "seeds": list(seeds_of(options)), **cost}
         write(summary(known, options))
 
 
 def summary(known: dict[str, Any], options: Any) -> dict[str, Any]:
-    """The result: both episodes of every agent, and its gain over multi-task PPO, body by body and seed by
-    seed."""
+    """The result: both episodes of every agent, and its gain over multi-task PPO, body by body and seed by seed, where
+    both have the same seeds and as many steps."""
     each = {label: np.asarray(known[label]["returns"]) for label in AGENTS if label in known}
     rows = []
     for label, values in each.items():
         rows += [row(f"{label}, {nth} episode", values[:, :, k]) for k, nth in enumerate(("first", "second"))]
-        if label != BASELINE and BASELINE in each:
+        if label != BASELINE and paired(known, label):
             rows.append(
                 row(f"{label}, second episode above that of the {BASELINE}", (values - each[BASELINE])[:, :, 1])
             )
@@ -98,6 +74,11 @@ def summary(known: dict[str, Any], options: Any) -> dict[str, Any]:
         "same seeds and bodies, and as many environment steps",
     )
     return {**result, "rows": rows, "agents": known}
+
+
+def paired(known: dict[str, Any], label: str) -> bool:
+    """Whether an agent can be held against the baseline."""
+    return BASELINE in known and all(known[label][name] == known[BASELINE][name] for name in ("seeds", "steps"))
 
 
 if __name__ == "__main__":

@@ -26,11 +26,8 @@ def test_beliefs_about_the_rooms_are_drawn_where_the_rooms_are(tmp_path: Path) -
     params = algorithm.init(jax.random.key(0)).params
     config = Config(algorithm="varibad", benchmark="rooms", benchmark_settings={"episodes": 1, "goals": "held-out"})
     agent = Trained(algorithm, on, params, jax.tree.map(lambda x: x[None], params), config, 0)
-    evaluation = read_evaluation(
-        RunEvaluator(agent.algorithm, agent.benchmark, Protocol(tasks=2), references=False).write(
-            agent, tmp_path, "test"
-        )
-    )
+    evaluator = RunEvaluator(agent.algorithm, agent.benchmark, Protocol(tasks=2), references=False)
+    evaluation = read_evaluation(evaluator.write(agent, tmp_path, "test"))
     np.testing.assert_array_equal(evaluation.beliefs_lowest, [-7, -1])
     assert evaluation.beliefs is not None and evaluation.beliefs.shape == (1, 2, 1, 1, 50, 15, 3)
     figure = beliefs(evaluation)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +28,19 @@ class RunEvaluator:
 
     def __init__(self, algorithm: Algorithm, on: Benchmark, protocol: Protocol, *, references: bool = True):
         self.agent = Evaluator(algorithm, on, protocol)
-        self.references = reference_evaluators(on, protocol) if references else None
+        self.with_references = references
+
+    @cached_property
+    def references(self) -> dict[str, Evaluator]:
+        """Made when they are asked for, after training: some strategies compute a table first."""
+        return reference_evaluators(self.agent.benchmark, self.agent.protocol)
 
     def write(self, trained: Trained, directory: Path, split: str) -> Path:
         """Write `evaluation-<split>.json` and `.npz` into a run directory, and return the first."""
         on = trained.benchmark
         every = [jax.tree.map(lambda x, k=k: x[k], trained.all_params) for k in range(trained.config.seeds)]
         evaluations = [self.agent(on.split(split), params) for params in every]
-        references = reference_results(on, split, self.references) if self.references else []
+        references = reference_results(on, split, self.references) if self.with_references else []
         return write_evaluations(trained, directory, split, self.agent.protocol, evaluations, references)
 
 
