@@ -48,7 +48,7 @@ class Spec(NamedTuple):
     `horizon` is the number of steps after which an episode is truncated; `episodes` the number of episodes in a
     trial of the published protocol (RL²'s n: 10 pulls of a bandit are 10 episodes of one step). `training_tasks` is the
     size of a benchmark's finite training set; None where tasks are drawn afresh, and in an environment's own spec.
-    `masked`: timesteps say which discrete actions can be chosen; never so in an environment's own spec.
+    `masked`: timesteps say which discrete actions can be chosen; in the own spec of `Streams` alone.
     """
 
     observation_space: gymnasium.Space
@@ -229,6 +229,15 @@ class Restricts(Protocol):
 
 
 @runtime_checkable
+class RestrictsStreams(Protocol):
+    """`Streams` whose spec is `masked`."""
+
+    def allowed_streams(self, tasks: Task, states: EnvState) -> Array:
+        """`Restricts.allowed` over the whole batch: bool [N, B, n]."""
+        ...
+
+
+@runtime_checkable
 class Streams(Protocol):
     """An environment over the whole batch [N, B] of streams at once (tasks have the axis [N] only).
 
@@ -304,8 +313,9 @@ class Benchmark(NamedTuple):
 
     @property
     def spec(self) -> Spec:
-        masked = isinstance(self.environment, Restricts)
-        return self.environment.spec._replace(training_tasks=self.train.size, masked=masked)
+        own = self.environment.spec
+        masked = own.masked or isinstance(self.environment, Restricts)
+        return own._replace(training_tasks=self.train.size, masked=masked)
 
     def split(self, name: str) -> Tasks:
         """The split called `name`: train, validation, test, or one of `named`."""

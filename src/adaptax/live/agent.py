@@ -94,10 +94,10 @@ class LiveAgent:
             raise UserError("this agent was given no environment: pass one, agent(environment), or use act and observe")
         self.interrupt()
         rounds, total, steps, success = self.rounds, 0.0, 0, False
-        observation, _ = environment.reset(seed=self._next_seed())
+        observation, info = environment.reset(seed=self._next_seed())
         over, adapts = "", False
         while not over:
-            action = self.act(observation)
+            action = self.act(observation, info.get("action_mask") if self.spec.masked else None)
             observation, reward, terminated, truncated, info = environment.step(action)
             reached = bool(info.get("success", info.get("is_success", False)))
             over = self._observe(reward, terminated, truncated, observation, reached)

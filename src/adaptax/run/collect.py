@@ -26,6 +26,7 @@ from ..types import (
     Params,
     Plan,
     Restricts,
+    RestrictsStreams,
     Rollout,
     Spec,
     Streams,
@@ -297,11 +298,14 @@ def _task_axis(agent: Agent) -> int | None:
 
 
 def _allowed(streams: Streams, tasks: Task, states: EnvState) -> Array | None:
-    """Which actions can be chosen: bool [N, B, n]; None: every one. Streams on the host do not say."""
-    environment = streams.environment if isinstance(streams, Batched) else None
-    if not isinstance(environment, Restricts):
+    """Which actions can be chosen: bool [N, B, n]; None: every one."""
+    if isinstance(streams, Batched) and isinstance(streams.environment, Restricts):
+        masks = _over_streams(streams.environment.allowed)(tasks, states)
+    elif streams.spec.masked and isinstance(streams, RestrictsStreams):
+        masks = streams.allowed_streams(tasks, states)
+    else:
         return None
-    return checked_masks(streams.spec.action_space, _over_streams(environment.allowed)(tasks, states))
+    return checked_masks(streams.spec.action_space, masks)
 
 
 def _over_streams(function: Any) -> Any:

@@ -19,7 +19,7 @@ import numpy as np
 from gymnasium.utils.env_checker import check_env
 
 from adaptax.envs.host.callback import Host, describe_error, describe_task
-from adaptax.envs.host.streams import GymnasiumStreams, Sides, Tasked, reset_once, step_once
+from adaptax.envs.host.streams import GymnasiumStreams, Sides, Tasked, is_masked, reset_once, step_once
 from adaptax.envs.host.tasks import Drawn, Form, fields_of, form_of, listed
 from adaptax.ranges import check_range
 from adaptax.spaces import action_side, observation_side
@@ -69,8 +69,9 @@ def from_gymnasium(
         form, splits = _splits(sample, (train, validation, test), host)
     except UserError as error:
         raise UserError(f"{name}: {error}") from error
-    spec = Spec(sides.observation.space, sides.action.space, _horizon(one, horizon, name), episodes)
-    _try_out(one, sides, form, splits, host)
+    limit = _horizon(one, horizon, name)
+    sides = _try_out(one, sides, form, splits, host)
+    spec = Spec(sides.observation.space, sides.action.space, limit, episodes, masked=sides.masked)
     if check:
         _check(one, name)
     one.close()
@@ -156,22 +157,27 @@ def _first(tasks: Tasks, count: int) -> list[Any]:
     return [jax.tree.map(lambda x, k=k: x[k], drawn) for k in range(count)]
 
 
-def _try_out(environment: Tasked, sides: Sides, form: Form, splits: list[Tasks], host: Host) -> None:
-    """Apply the first tasks of every split, one of a split that draws them, reset and step."""
+def _try_out(environment: Tasked, sides: Sides, form: Form, splits: list[Tasks], host: Host) -> Sides:
+    """Apply the first tasks of every split, one of a split that draws them, reset and step. Returns `sides`, which know
+    after the first reset whether the environment says what can be chosen."""
     sides.action.space.seed(0)
-    for tasks in splits:
-        drawn = _first(tasks, min(tasks.size or 1, TRIED))
-        if failure := host.failure():
-            raise failure
-        for task in map(form.unpack, drawn):
-            try:
-                begun = reset_once(sides, task, 0, environment)
-                outcome = step_once(sides, sides.action.space.sample(), environment)
-                if not all(np.isfinite(x).all() for x in jax.tree.leaves((begun, outcome))):
-                    raise UserError("an observation or a reward is not finite")
-            except (Exception, SystemExit) as error:
-                on = describe_task(task)
-                raise UserError(f"{host.name} cannot be used on the task {on}: {describe_error(error)}") from error
+    drawn = [task for tasks in splits for task in _first(tasks, min(tasks.size or 1, TRIED))]
+    if failure := host.failure():
+        raise failure
+    for k, task in enumerate(map(form.unpack, drawn)):
+        try:
+            if k == 0:
+                environment.task = task
+                sides = sides._replace(masked=is_masked(environment, environment.reset(seed=0)[1]))
+            begun = reset_once(sides, task, 0, environment)
+            mask = {} if begun[1] is None else {"mask": begun[1].astype(np.int8)}
+            outcome = step_once(sides, sides.action.space.sample(**mask), environment)
+            if not all(np.isfinite(x).all() for x in jax.tree.leaves((begun, outcome))):
+                raise UserError("an observation or a reward is not finite")
+        except (Exception, SystemExit) as error:
+            on = describe_task(task)
+            raise UserError(f"{host.name} cannot be used on the task {on}: {describe_error(error)}") from error
+    return sides
 
 
 def _check(environment: Tasked, name: str) -> None:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import secrets
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import gymnasium
 import jax
@@ -25,6 +25,7 @@ from adaptax.spaces import Side, zeros
 from adaptax.types import Array, Key, Observation, Outcome, Spec, Task, UserError
 
 MODE = "rgb_array"  # Gymnasium's render mode that returns pictures
+MASK = "action_mask"  # in what key of `info` environments say which discrete actions can be chosen
 STALE = (
     "its environment was begun again by another collection, or in another process, while its life went on: a life that "
     "outlasts an iteration needs the environments for itself"
@@ -46,24 +47,30 @@ class Tasked(gymnasium.Wrapper):
 
 
 class Sides(NamedTuple):
-    """What the environment's observations and actions are to an agent."""
+    """What the environment's observations and actions are to an agent, and whether it says in `info["action_mask"]`
+    which discrete actions can be chosen."""
 
     observation: Side
     action: Side
+    masked: bool = False
 
 
 class Place(NamedTuple):
-    """Where a stream stands: the number of its last reset, and its steps since; int32 [N, B]."""
+    """Where a stream stands: the number of its last reset, and its steps since, int32 [N, B]; and which of the n
+    discrete actions can be chosen, bool [N, B, n], or None where the environment does not say."""
 
     token: Array
     elapsed: Array
+    allowed: Array | None = None
 
 
 class Begun(NamedTuple):
-    """What the host returns of a reset: numbers of the resets, and observations; zeros where an episode goes on."""
+    """What the host returns of a reset: numbers of the resets, observations, and which actions can be chosen (or None);
+    zeros where an episode goes on."""
 
     token: Any
     observation: Any
+    allowed: Any
 
 
 class Pool(NamedTuple):
@@ -104,17 +111,22 @@ class GymnasiumStreams:
         shape, elapsed = states.token.shape, states.elapsed + 1
         flags = [jax.ShapeDtypeStruct(shape, np.bool_)] * 3
         due: Any = self._seen(shape), jax.ShapeDtypeStruct(shape, np.float32), *flags
-        shapes = jax.ShapeDtypeStruct(shape, np.int32), Outcome(*due)
-        token, outcome = self._call(self._step, shapes, states.token, actions, tasks=tasks, steps=elapsed)
-        return Place(token, elapsed), outcome
+        shapes = jax.ShapeDtypeStruct(shape, np.int32), Outcome(*due), self._masks(shape, jax.ShapeDtypeStruct)
+        token, outcome, allowed = self._call(self._step, shapes, states.token, actions, tasks=tasks, steps=elapsed)
+        return Place(token, elapsed, allowed), outcome
+
+    def allowed_streams(self, tasks: Task, states: Place) -> Any:
+        return states.allowed
 
     def _begin(self, tasks: Task, before: Array, ended: Array, keys: Key) -> tuple[Place, Observation]:
         shape = keys.shape
         seeds = jax.vmap(jax.vmap(jax.random.bits))(keys) >> 1  # some environments want 31 bits
-        shapes = Begun(jax.ShapeDtypeStruct(shape, np.int32), self._seen(shape))
+        shapes = Begun(
+            jax.ShapeDtypeStruct(shape, np.int32), self._seen(shape), self._masks(shape, jax.ShapeDtypeStruct)
+        )
         steps = jnp.zeros(shape, jnp.int32)
         begun = self._call(self._reset, shapes, before, tasks, ended, seeds, tasks=tasks, steps=steps)
-        return Place(begun.token, steps), begun.observation
+        return Place(begun.token, steps, begun.allowed), begun.observation
 
     def _call(self, function: Callable[..., Any], *arguments: Any, **of_whom: Any) -> Any:
         """A call that takes the tokens which the one before returned: so they cannot change places."""
@@ -124,10 +136,16 @@ class GymnasiumStreams:
         """The shapes and dtypes of the observations of a batch of streams."""
         return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), zeros(self.spec.observation_space, shape))
 
+    def _masks(self, shape: tuple[int, ...], kind: Callable[..., Any]) -> Any:
+        """`kind` of masks of a batch of streams; None where the environment does not say what can be chosen."""
+        space: Any = self.spec.action_space
+        return kind((*shape, int(space.n)), np.bool_) if self.spec.masked else None
+
     # What runs on the host.
 
     def _reset(self, before: np.ndarray, tasks: Any, ended: np.ndarray, seeds: np.ndarray) -> Begun:
-        observations, tokens = zeros(self.spec.observation_space, ended.shape), np.zeros(ended.shape, np.int32)
+        tokens = np.zeros(ended.shape, np.int32)
+        results = zeros(self.spec.observation_space, ended.shape), self._masks(ended.shape, np.zeros)
         empty = Pool(np.full(ended.shape, None, object), np.zeros(ended.shape, np.int32))
         pool = self._pools.setdefault(ended.shape, empty)
         for n in np.flatnonzero(ended.any(axis=1)):
@@ -136,10 +154,10 @@ class GymnasiumStreams:
                 self._resets = (self._resets + 1) % 2**31
                 tokens[n, b] = pool.tokens[n, b] = self._resets
                 begin = partial(reset_once, self.sides, task, int(seeds[n, b]))
-                _write(observations, (int(n), int(b)), self._try(pool, (int(n), int(b)), begin))
-        return Begun(tokens, observations)
+                _write(results, (int(n), int(b)), self._try(pool, (int(n), int(b)), begin))
+        return Begun(tokens, *results)
 
-    def _step(self, tokens: np.ndarray, actions: np.ndarray) -> tuple[np.ndarray, Outcome]:
+    def _step(self, tokens: np.ndarray, actions: np.ndarray) -> tuple[np.ndarray, Outcome, Any]:
         shape = tokens.shape
         pool = self._pools.get(shape)
         stale = np.argwhere(np.ones(shape, bool) if pool is None else pool.tokens != tokens)
@@ -147,11 +165,12 @@ class GymnasiumStreams:
             raise StreamError((int(stale[0][0]), int(stale[0][1])), STALE)
         # observation, reward, terminated, truncated, success
         seen = zeros(self.spec.observation_space, shape)
-        results: Any = seen, np.zeros(shape, np.float32), *np.zeros((3, *shape), bool)
+        results: Any = seen, np.zeros(shape, np.float32), *np.zeros((3, *shape), bool), self._masks(shape, np.zeros)
         for n, b in np.ndindex(*shape):
             outcome = self._try(pool, (n, b), partial(step_once, self.sides, actions[n, b]))
             _write(results, (n, b), outcome)
-        return tokens, Outcome(*results)
+        *outcomes, allowed = results
+        return tokens, Outcome(*outcomes), allowed
 
     def _try(self, pool: Pool, place: tuple[int, int], use: Callable[[Tasked], Any]) -> Any:
         """What `use` makes of the environment at `place`; one that fails is not used again."""
@@ -215,7 +234,7 @@ class DrawnStreams(GymnasiumStreams):
             self._keep(begun.token)
         return begun
 
-    def _step(self, tokens: np.ndarray, actions: np.ndarray) -> tuple[np.ndarray, Outcome]:
+    def _step(self, tokens: np.ndarray, actions: np.ndarray) -> tuple[np.ndarray, Outcome, Any]:
         stepped = super()._step(tokens, actions)
         self._keep(tokens)
         return stepped
@@ -250,15 +269,34 @@ def picture_of(environment: Tasked) -> np.ndarray:
 _PAINTER = ThreadPoolExecutor(1)
 
 
-def reset_once(sides: Sides, task: Any, seed: int, environment: Tasked) -> Any:
-    """Begin an episode on a user's `task`: the observation as the agent sees it."""
+def reset_once(sides: Sides, task: Any, seed: int, environment: Tasked) -> tuple[Any, Any]:
+    """Begin an episode on a user's `task`: the observation as the agent sees it, and which actions can be chosen."""
     environment.task = task
-    observation, _ = environment.reset(seed=seed)
-    return sides.observation.convert(observation)
+    observation, info = environment.reset(seed=seed)
+    return sides.observation.convert(observation), _mask_in(sides, info)
 
 
-def step_once(sides: Sides, action: Any, environment: Tasked) -> tuple[Any, float, bool, bool, bool]:
-    """One step with an agent's action: observation, reward, terminated, truncated, success."""
+def step_once(sides: Sides, action: Any, environment: Tasked) -> tuple[Any, float, bool, bool, bool, Any]:
+    """One step with an agent's action: observation, reward, terminated, truncated, success, and which actions can be
+    chosen next."""
     observation, reward, terminated, truncated, info = environment.step(sides.action.convert(action))
     success = info.get("success", info.get("is_success", False))
-    return sides.observation.convert(observation), float(reward), bool(terminated), bool(truncated), bool(success)
+    seen, allowed = sides.observation.convert(observation), _mask_in(sides, info)
+    return seen, float(reward), bool(terminated), bool(truncated), bool(success), allowed
+
+
+def is_masked(environment: gymnasium.Env, info: Mapping[str, Any]) -> bool:
+    """Whether `info`, of a reset, says which of the environment's discrete actions can be chosen."""
+    return MASK in info and isinstance(environment.action_space, gymnasium.spaces.Discrete)
+
+
+def _mask_in(sides: Sides, info: Mapping[str, Any]) -> np.ndarray | None:
+    """Which of the n discrete actions can be chosen, bool [n]; None where the environment does not say."""
+    if not sides.masked:
+        return None
+    if MASK not in info:
+        raise UserError(f"info has no {MASK} here, and had one at the first reset: it must be in every step's")
+    mask, space = np.asarray(info[MASK]), cast(gymnasium.spaces.Discrete, sides.action.space)
+    if mask.shape != (space.n,):
+        raise UserError(f"info's {MASK} has the shape {list(mask.shape)}; for {space.n} actions it must be [{space.n}]")
+    return mask.astype(bool)
