@@ -226,7 +226,9 @@ def without_nan(tree: Any, count: int) -> Array:
     sound = jnp.ones((count,), bool)
     for leaf in jax.tree.leaves(tree):
         if jnp.issubdtype(leaf.dtype, jnp.inexact):
-            sound &= ~jnp.any(jnp.isnan(leaf), axis=tuple(range(1, leaf.ndim)))
+            # An agent's empty ring is a constant, over which XLA may run while it compiles, for up to a minute.
+            seen = jax.lax.optimization_barrier(leaf)
+            sound &= ~jnp.any(jnp.isnan(seen), axis=tuple(range(1, leaf.ndim)))
     return sound
 
 
