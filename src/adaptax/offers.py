@@ -1,4 +1,4 @@
-"""What an agent may offer besides its protocol: it is asked for by `isinstance`, and never required.
+"""What an agent, or `Streams`, may offer besides its protocol: it is asked for by `isinstance`, and never required.
 
 From Python 3.12 on `isinstance` sees only what an object or its class holds, and nothing that `__getattr__` would
 answer. So what stands for another agent (`run.deterministic`) has each method written out.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol, runtime_checkable
 
-from .types import Agent, Array, Key, Params
+from .types import Agent, Array, EnvState, Key, Params, Task
 
 
 @runtime_checkable
@@ -18,6 +18,15 @@ class Informed(Protocol):
     @property
     def informed(self) -> bool:
         """Whether the task is given to it in place of params."""
+        ...
+
+
+@runtime_checkable
+class RestrictsStreams(Protocol):
+    """`Streams` whose spec is `masked`."""
+
+    def allowed_streams(self, tasks: Task, states: EnvState) -> Array:
+        """`Restricts.allowed` over the whole batch: bool [N, B, n]."""
         ...
 
 

@@ -229,15 +229,6 @@ class Restricts(Protocol):
 
 
 @runtime_checkable
-class RestrictsStreams(Protocol):
-    """`Streams` whose spec is `masked`."""
-
-    def allowed_streams(self, tasks: Task, states: EnvState) -> Array:
-        """`Restricts.allowed` over the whole batch: bool [N, B, n]."""
-        ...
-
-
-@runtime_checkable
 class Streams(Protocol):
     """An environment over the whole batch [N, B] of streams at once (tasks have the axis [N] only).
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ..offers import is_informed
+from ..offers import RestrictsStreams, is_informed
 from ..ops.distributions import checked_masks, zero_action
 from ..ops.tasks import map_tasks
 from ..types import (
@@ -26,7 +26,6 @@ from ..types import (
     Params,
     Plan,
     Restricts,
-    RestrictsStreams,
     Rollout,
     Spec,
     Streams,
@@ -227,8 +226,7 @@ def without_nan(tree: Any, count: int) -> Array:
     for leaf in jax.tree.leaves(tree):
         if jnp.issubdtype(leaf.dtype, jnp.inexact):
             # An agent's empty ring is a constant, over which XLA may run while it compiles, for up to a minute.
-            seen = jax.lax.optimization_barrier(leaf)
-            sound &= ~jnp.any(jnp.isnan(seen), axis=tuple(range(1, leaf.ndim)))
+            sound &= ~jnp.any(jnp.isnan(jax.lax.optimization_barrier(leaf)), axis=tuple(range(1, leaf.ndim)))
     return sound
 
 
@@ -301,13 +299,11 @@ def _task_axis(agent: Agent) -> int | None:
 
 def _allowed(streams: Streams, tasks: Task, states: EnvState) -> Array | None:
     """Which actions can be chosen: bool [N, B, n]; None: every one."""
-    if isinstance(streams, Batched) and isinstance(streams.environment, Restricts):
-        masks = _over_streams(streams.environment.allowed)(tasks, states)
-    elif streams.spec.masked and isinstance(streams, RestrictsStreams):
-        masks = streams.allowed_streams(tasks, states)
-    else:
+    if streams.spec.masked and isinstance(streams, RestrictsStreams):
+        return streams.allowed_streams(tasks, states)
+    if not isinstance(streams, Batched) or not isinstance(streams.environment, Restricts):
         return None
-    return checked_masks(streams.spec.action_space, masks)
+    return checked_masks(streams.spec.action_space, _over_streams(streams.environment.allowed)(tasks, states))
 
 
 def _over_streams(function: Any) -> Any:
